@@ -1,0 +1,1 @@
+"""The library behind the five notebooks of the reproducible report on Cycle-Consistent VAEs."""
