@@ -1,0 +1,131 @@
+"""The networks of the cycle-consistent VAE (Jha et al., ECCV 2018, section 3): one encoder, one decoder.
+
+The encoder maps an image to q(z|x) = N(z_mu, exp z_logvar) and to a deterministic s; the decoder maps (z, s) to an image.
+z is the *unspecified* factor (the pose), s the *specified* one (which character). Two architectures share this interface:
+
+- "published" (Chetan and Joshi, 2020): four 5x5 stride-2 convolutions, four 4x4 stride-2 transposed ones;
+- "folded": 4x4 pixels are folded into channels first and unfolded last (Shi et al., CVPR 2016, "PixelShuffle"), so that
+  all convolutions run at 15x15 or less, where a CPU multiplies large matrices instead of moving thin ones.
+
+B batch, Z = hp.z_dim, S = hp.s_dim; images are (B, 3, 60, 60) in [0, 1].
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lib.config import HParams
+
+
+class Latents(NamedTuple):
+    """The codes of a batch of images."""
+
+    z_mu: Tensor  # (B, Z)
+    z_logvar: Tensor  # (B, Z)
+    s: Tensor  # (B, S)
+
+
+class CycleVAE(nn.Module):
+    """Encoder and decoder of the networks that `hp` describes; `encoder` and `decoder` are all its parameters."""
+
+    def __init__(self, hp: HParams) -> None:
+        super().__init__()
+        build_encoder, build_decoder = ARCHITECTURES[hp.architecture]
+        self.encoder = build_encoder(hp)
+        self.decoder = build_decoder(hp)
+
+    def encode(self, x: Tensor) -> Latents:
+        """Images (B, 3, 60, 60) to their codes."""
+        return self.encoder(x)
+
+    def decode(self, z: Tensor, s: Tensor) -> Tensor:
+        """Codes (B, Z) and (B, S) to images (B, 3, 60, 60), near [0, 1] but not clamped."""
+        return self.decoder(z, s)
+
+    def transfer(self, x_z: Tensor, x_s: Tensor) -> Tensor:
+        """The character of `x_s` in the pose of `x_z`: decode(z_mu of x_z, s of x_s)."""
+        return self.decode(self.encode(x_z).z_mu, self.encode(x_s).s)
+
+
+class Encoder(nn.Module):
+    """A stack of convolutions and one linear head for each code."""
+
+    def __init__(self, features: nn.Module, n_features: int, hp: HParams) -> None:
+        super().__init__()
+        self.features = features
+        self.z_mu_head = nn.Linear(n_features, hp.z_dim)
+        self.z_logvar_head = nn.Linear(n_features, hp.z_dim)
+        self.s_head = nn.Linear(n_features, hp.s_dim)
+        # Without a scale of its own, s cannot shrink or grow to trade against z.
+        self.s_norm = nn.LayerNorm(hp.s_dim) if hp.normalize_s else nn.Identity()
+
+    def forward(self, x: Tensor) -> Latents:
+        h = self.features(x).flatten(1)
+        return Latents(self.z_mu_head(h), self.z_logvar_head(h), self.s_norm(self.s_head(h)))
+
+
+class Decoder(nn.Module):
+    """Each code through its own linear layer, side by side into a stack of convolutions."""
+
+    def __init__(self, z_features: nn.Module, s_features: nn.Module, image: nn.Module) -> None:
+        super().__init__()
+        self.z_features = z_features
+        self.s_features = s_features
+        self.image = image
+
+    def forward(self, z: Tensor, s: Tensor) -> Tensor:
+        return self.image(torch.cat([self.z_features(z), self.s_features(s)], dim=1))
+
+
+def published_encoder(hp: HParams) -> Encoder:
+    """5x5 stride-2 convolutions 3-16-32-64-128, 60 -> 29 -> 14 -> 6 -> 2 pixels."""
+    widths = [3, 16, 32, 64, 128]
+    layers = []
+    for c_in, c_out in pairwise(widths):
+        layers += [nn.Conv2d(c_in, c_out, 5, stride=2, padding=1), _norm(c_out, hp), nn.ReLU()]
+    return Encoder(nn.Sequential(*layers), 128 * 2 * 2, hp)
+
+
+def published_decoder(hp: HParams) -> Decoder:
+    """4x4 stride-2 transposed convolutions 256-64-32-16-3, 2 -> 6 -> 14 -> 30 -> 60 pixels, no output nonlinearity."""
+    widths = [256, 64, 32, 16]
+    layers: list[nn.Module] = [nn.Unflatten(1, (256, 2, 2))]
+    for c_in, c_out in pairwise(widths):
+        layers += [nn.ConvTranspose2d(c_in, c_out, 4, stride=2), _norm(c_out, hp), nn.LeakyReLU(0.2)]
+    layers += [nn.ConvTranspose2d(16, 3, 4, stride=2, padding=1)]
+    return Decoder(nn.Linear(hp.z_dim, 512), nn.Linear(hp.s_dim, 512), nn.Sequential(*layers))
+
+
+def folded_encoder(hp: HParams) -> Encoder:
+    """4x4 patches to 48 channels at 15x15, then two 3x3 stride-2 convolutions 48-96-128 to 4x4."""
+    return Encoder(
+        nn.Sequential(
+            nn.Conv2d(3, 48, 4, stride=4), _norm(48, hp), nn.ReLU(),
+            nn.Conv2d(48, 96, 3, stride=2, padding=1), _norm(96, hp), nn.ReLU(),
+            nn.Conv2d(96, 128, 3, stride=2, padding=1), _norm(128, hp), nn.ReLU(),
+        ), 128 * 4 * 4, hp,
+    )  # fmt: skip
+
+
+def folded_decoder(hp: HParams) -> Decoder:
+    """Both codes to 128 channels at 5x5, unfolded by 3 to 15x15 and by 4 to 60x60."""
+    return Decoder(
+        nn.Sequential(nn.Linear(hp.z_dim, 512), nn.ReLU()),
+        nn.Sequential(nn.Linear(hp.s_dim, 512), nn.ReLU()),
+        nn.Sequential(
+            nn.Linear(1024, 128 * 5 * 5), nn.Unflatten(1, (128, 5, 5)), _norm(128, hp), nn.ReLU(),
+            nn.Conv2d(128, 48 * 9, 1), nn.PixelShuffle(3), _norm(48, hp), nn.ReLU(),
+            nn.Conv2d(48, 64, 3, padding=1), _norm(64, hp), nn.ReLU(),
+            nn.Conv2d(64, 3 * 16, 1), nn.PixelShuffle(4),
+        ),
+    )  # fmt: skip
+
+
+def _norm(channels: int, hp: HParams) -> nn.Module:
+    """Statistics of each image alone, so that what a probe encodes together cannot change a code."""
+    return nn.InstanceNorm2d(channels) if hp.norm == "instance" else nn.GroupNorm(8, channels)
+
+
+ARCHITECTURES = {"published": (published_encoder, published_decoder), "folded": (folded_encoder, folded_decoder)}

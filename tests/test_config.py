@@ -1,0 +1,61 @@
+import pytest
+
+from lib.config import HParams, UserError, make_hparams, run_dir, run_name
+
+
+def test_paper_is_the_published_method():
+    hp = make_hparams("paper")
+    assert (hp.z_dim, hp.s_dim, hp.learning_rate, hp.batch_images, hp.group_size) == (512, 64, 1e-4, 32, 2)
+    assert hp.norm == "instance" and hp.reverse_every == 1 and hp.kl_warmup == 0 and not hp.lr_decay
+    assert (hp.reconstruction_weight, hp.kl_weight, hp.reverse_weight) == (2, 3, 10)
+    assert hp.steps == 500 * 40_050 // 16 + 1  # 500 epochs of 40,050 pairs, in batches of 16
+
+
+def test_text_is_read_as_the_type_of_the_field():
+    hp = make_hparams("fast", z_dim="16", lr_decay="False", learning_rate="2e-3", images_seen="1e4")
+    assert (hp.z_dim, hp.lr_decay, hp.learning_rate, hp.images_seen) == (16, False, 2e-3, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("zdim", "16", "no hyper-parameter 'zdim' .did you mean z_dim.*the known ones are architecture, "),
+        ("z_dim", "0", "z_dim must be at least 1, not 0"),
+        ("z_dim", "1.5", "z_dim takes a whole number, not '1.5'"),
+        ("z_dim", "inf", "z_dim takes a whole number, not 'inf'"),
+        ("kl_weight", "nan", "kl_weight must be at least 0, not nan"),
+        ("kl_weight", "much", "kl_weight takes a number, not 'much'"),
+        ("lr_decay", "maybe", "lr_decay takes true or false, not 'maybe'"),
+        ("norm", "batch", "norm must be one of instance, group, not batch"),
+        ("batch_images", "30", "batch_images must be a multiple of group_size"),
+        ("batch_images", "4", "batch_images must be at least 2 groups"),
+        ("beta2", "1", "beta2 must be between 0 and 1, not 1"),
+        ("learning_rate", "0", "learning_rate must be positive"),
+    ],
+)
+def test_a_bad_override_is_one_sentence(name, value, sentence):
+    with pytest.raises(UserError, match=sentence):
+        make_hparams("fast", **{name: value})
+
+
+def test_an_unknown_preset_names_the_known_ones():
+    with pytest.raises(UserError, match="paper, fast, smoke"):
+        make_hparams("slow")
+
+
+def test_a_run_is_named_after_what_differs_from_the_default():
+    assert run_name("drawn", "fast", 0, {}) == "drawn"
+    assert run_name("drawn", "fast", 1, {}) == "drawn-fast-seed1"
+    assert run_name("sprites", "smoke", 0, {"z_dim": 8}) == "sprites-smoke-seed0-z_dim=8"
+    assert run_dir("sprites-smoke-seed0-z_dim=8").name == "sprites-smoke-seed0-z_dim=8"
+
+
+@pytest.mark.parametrize("name", ["", "..", "../up", "/abs", ".hidden", "a/b", "a b", "x" * 101])
+def test_a_run_cannot_leave_the_reports(name):
+    with pytest.raises(UserError, match="cannot name a run"):
+        run_dir(name)
+
+
+def test_hyper_parameters_are_frozen():
+    with pytest.raises(AttributeError):
+        HParams().z_dim = 3
