@@ -1,0 +1,326 @@
+"""What the report claims: swaps against the true sprites, and what can be read from each code, beside chance and ceiling.
+
+A swap takes s from an image of A and z from an image of B in pose p, A and B of different identities; its truth is the image
+of A in pose p, which 2D Sprites holds. A probe is a classifier trained on frozen codes. Both are measured on images that
+share no image, to the bit, with what the model or the probe was trained on.
+"""
+
+import os
+from collections.abc import Callable
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from sklearn.manifold import TSNE
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lib.config import HParams
+from lib.losses import reparameterize
+from lib.model import CycleVAE
+from lib.sprites import P, Sprites, to_float
+from lib.train import Run
+
+CHUNK = 500  # images decoded or compared at once
+CODES = ("s", "z_mu", "z")
+PROBE_WIDTH = 256  # hidden units of the MLP probes
+PREDICTION_WIDTH = 512  # hidden units of the prediction networks
+
+
+class Swaps(NamedTuple):
+    """Image indices of n swaps."""
+
+    s_image: np.ndarray  # (n,) where s is read
+    z_image: np.ndarray  # (n,) where z is read
+    target: np.ndarray  # (n,) the true image: the character of s_image in the pose of z_image
+
+
+class Codes(NamedTuple):
+    """The codes of all N images, float32."""
+
+    z_mu: np.ndarray  # (N, Z)
+    z: np.ndarray  # (N, Z) one sample of q(z|x) for each image
+    s: np.ndarray  # (N, S)
+
+
+# --- swaps against the truth
+
+
+def sample_swaps(sprites: Sprites, split: np.ndarray, n: int, seed: int) -> Swaps:
+    """n swaps among the images with indices `split`: different identities, different poses, uniform otherwise."""
+    rng = np.random.default_rng(seed)
+    identity, pose = sprites.identity[split], sprites.pose[split]
+    s, z = np.empty(0, np.int64), np.empty(0, np.int64)
+    while len(s) < n:
+        a, b = rng.integers(len(split), size=(2, 2 * n))
+        good = (identity[a] != identity[b]) & (pose[a] != pose[b])
+        s, z = np.append(s, split[a[good]]), np.append(z, split[b[good]])
+    s, z = s[:n], z[:n]
+    return Swaps(s, z, sprites.character[s] * P + sprites.pose[z])
+
+
+def image_errors(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """For images (B, 60, 60, 3) in [0, 1]: (B, 3), mean squared error, squared error on the foreground, foreground values.
+
+    The foreground is where the truth is not black: most of a sprite is background, which every predictor gets right.
+    """
+    squared = (prediction - truth) ** 2
+    foreground = truth.any(axis=-1, keepdims=True)
+    return np.stack([squared.mean((1, 2, 3)), (squared * foreground).sum((1, 2, 3)), 3.0 * foreground.sum((1, 2, 3))], axis=1)
+
+
+def psnr(mse: float) -> float:
+    """Peak signal-to-noise ratio of a mean squared error of values in [0, 1], in dB."""
+    return float(-10 * np.log10(mse))
+
+
+def summarize(errors: np.ndarray) -> dict[str, float]:
+    """`image_errors` of n images as {mse, psnr, foreground_mse, n}; PSNR from the mean MSE."""
+    mse = float(errors[:, 0].mean())
+    return {"mse": mse, "psnr": psnr(mse), "foreground_mse": float(errors[:, 1].sum() / errors[:, 2].sum()), "n": len(errors)}
+
+
+@torch.no_grad()
+def swap_images(model: CycleVAE, sprites: Sprites, s_image: np.ndarray, z_image: np.ndarray) -> np.ndarray:
+    """decode(z_mu of z_image, s of s_image) of image indices (B,): (B, 60, 60, 3) in [0, 1], clamped."""
+    device = next(model.parameters()).device
+    images = model.transfer(to_float(sprites.images[z_image], device), to_float(sprites.images[s_image], device))
+    return images.clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def swap_error(model: CycleVAE, sprites: Sprites, swaps: Swaps) -> np.ndarray:
+    """`image_errors` (n, 3) of each swap against its truth; with s_image = z_image = target, of the reconstruction."""
+    return _errors_in_chunks(
+        sprites, swaps, lambda part: swap_images(model, sprites, swaps.s_image[part], swaps.z_image[part])
+    )  # fmt: skip
+
+
+def reconstruction_swaps(split: np.ndarray, n: int, seed: int) -> Swaps:
+    """n images of a split, each with its own s and z."""
+    chosen = np.random.default_rng(seed).choice(split, size=min(n, len(split)), replace=False)
+    return Swaps(chosen, chosen, chosen)
+
+
+def predictor_errors(sprites: Sprites, train: np.ndarray, swaps: Swaps) -> dict[str, np.ndarray]:
+    """`image_errors` (n, 3) of simple predictors of the swaps' truth, some of which know what the model is not told.
+
+    black; mean: the mean training image; pose_mean: that of the target's pose; additive: pose mean + mean image of the
+    character itself - mean image (the best sum of a character and a pose; it knows the held-out character's mean);
+    retrieval: of the training characters, the one whose image in the pose of s_image is nearest to s_image, in the target
+    pose (it knows every pose label). A model that does not beat retrieval remembers rather than composes.
+    """
+    grid = sprites.images.reshape(-1, P, *sprites.images.shape[1:])
+    characters = np.unique(sprites.character[train])
+    pose_mean = np.stack([grid[characters, p].mean(axis=0, dtype=np.float32) for p in range(P)]) / 255
+    mean = pose_mean.mean(axis=0)
+    a, q, p = sprites.character[swaps.s_image], sprites.pose[swaps.s_image], sprites.pose[swaps.target]
+    own_mean = {c: grid[c].mean(axis=0, dtype=np.float32) / 255 for c in np.unique(a)}
+    nearest = _nearest_characters(grid, characters, a, q)
+    predict: dict[str, Callable[[slice], np.ndarray]] = {
+        "black": lambda part: np.zeros_like(pose_mean[p[part]]),
+        "mean": lambda part: np.broadcast_to(mean, pose_mean[p[part]].shape),
+        "pose_mean": lambda part: pose_mean[p[part]],
+        "additive": lambda part: (pose_mean[p[part]] + np.stack([own_mean[c] for c in a[part]]) - mean).clip(0, 1),
+        "retrieval": lambda part: grid[nearest[part], p[part]].astype(np.float32) / 255,
+    }
+    return {name: _errors_in_chunks(sprites, swaps, function) for name, function in predict.items()}
+
+
+def _nearest_characters(grid: np.ndarray, characters: np.ndarray, a: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """For each character a in pose q, the one of `characters` with the nearest image in that pose."""
+    nearest = np.empty(len(a), np.int64)
+    for pose in np.unique(q):
+        candidates = grid[characters, pose].reshape(len(characters), -1).astype(np.float32)
+        queries, inverse = np.unique(a[q == pose], return_inverse=True)
+        images = grid[queries, pose].reshape(len(queries), -1).astype(np.float32)
+        distance = (candidates**2).sum(1) - 2 * images @ candidates.T  # + |image|^2, the same for all candidates
+        nearest[q == pose] = characters[distance.argmin(axis=1)][inverse]
+    return nearest
+
+
+def _errors_in_chunks(sprites: Sprites, swaps: Swaps, predict: Callable[[slice], np.ndarray]) -> np.ndarray:
+    parts = [slice(start, start + CHUNK) for start in range(0, len(swaps.target), CHUNK)]
+    truth = (sprites.images[swaps.target[part]].astype(np.float32) / 255 for part in parts)
+    return np.concatenate([image_errors(predict(part), true) for part, true in zip(parts, truth, strict=True)])
+
+
+# --- codes and their probes
+
+
+@torch.no_grad()
+def encode_all(run: Run, sprites: Sprites) -> Codes:
+    """The codes of all images, computed once for a model and kept in the run's folder."""
+    path, model = run.folder / "codes.npz", run.folder / "model.pt"
+    stamp = f"{model.stat().st_mtime_ns} {model.stat().st_size}"
+    if path.exists():
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["stamp"]) == stamp:
+                return Codes(stored["z_mu"], stored["z"], stored["s"])
+    device = next(run.model.parameters()).device
+    parts = []
+    for start in range(0, len(sprites.images), CHUNK):
+        parts.append(run.model.encode(to_float(sprites.images[start : start + CHUNK], device)))
+    z_mu, z_logvar, s = (torch.cat(code).cpu() for code in zip(*parts, strict=True))
+    z = reparameterize(z_mu, z_logvar, torch.randn(z_mu.shape, generator=torch.Generator().manual_seed(run.seed)))
+    codes = Codes(z_mu.numpy(), z.numpy(), s.numpy())
+    beside = path.with_suffix(".partial.npz")
+    np.savez(beside, stamp=np.array(stamp), **codes._asdict())
+    os.replace(beside, path)
+    return codes
+
+
+def bayes_ceiling(distinct: np.ndarray, target: np.ndarray) -> float:
+    """The best accuracy that any classifier of one image can reach where equal images bear different targets.
+
+    Of each set of equal images (equal `distinct`, (N,)) at best the most frequent target (N,) is named right.
+    """
+    pairs, counts = np.unique(np.stack([distinct, target]), axis=1, return_counts=True)
+    best = np.zeros(distinct.max() + 1)
+    np.maximum.at(best, pairs[0], counts)
+    return float(best.sum() / len(target))
+
+
+def probe_targets(sprites: Sprites) -> dict[str, np.ndarray]:
+    """What is asked of the codes, (N,) each: who (character, identity), every attribute, and the pose."""
+    attributes = {name: sprites.labels[sprites.character, k].astype(np.int64) for k, name in enumerate(sprites.attributes)}
+    return {"character": sprites.character, "identity": sprites.identity, "pose": sprites.pose, **attributes}
+
+
+def probe_splits(sprites: Sprites, splits: dict[str, np.ndarray], target: str, seed: int) -> tuple[str, dict[str, np.ndarray]]:
+    """(name, {train, validation, test} image indices) of the split a probe of `target` is judged on.
+
+    A probe must have seen a character to name it, so for character and identity the *poses* are split, 60/20/20 (poses that
+    share an image, to the bit, stay together); everything else is asked of unseen identities, the model's own split.
+    """
+    if target not in ("character", "identity"):
+        return "unseen identities", splits
+    n_distinct = sprites.distinct.max() + 1
+    graph = coo_matrix((np.ones(len(sprites.pose)), (sprites.pose, P + sprites.distinct)), shape=(P + n_distinct,) * 2)
+    group = connected_components(graph, directed=False)[1][:P]
+    order = np.random.default_rng(seed).permutation(np.unique(group))
+    cuts = np.split(order, [int(0.6 * len(order)), int(0.8 * len(order))])
+    parts = zip(("train", "validation", "test"), cuts, strict=True)
+    return "unseen poses", {name: np.flatnonzero(np.isin(group[sprites.pose], cut)) for name, cut in parts}
+
+
+def fit_probe(
+    kind: str, codes: np.ndarray, target: np.ndarray, splits: dict[str, np.ndarray], hp: HParams, seed: int
+) -> dict[str, float]:
+    """Accuracy on splits["test"] of a probe of `kind` "linear" or "mlp" from codes (N, D) to classes (N,).
+
+    Codes are standardised on the training images; the epoch that is best on the validation images counts; test is read once.
+    Returns {accuracy, chance, n, train_cross_entropy, trained}: chance is the share of the test images in the class that is
+    most frequent in training; `trained` is false where the training cross-entropy (nats) is worse than the uniform guess's.
+    """
+    n_classes = int(target.max()) + 1
+    train, validation = (
+        _subsample(splits["train"], hp.probe_images, seed),
+        _subsample(splits["validation"], hp.probe_images // 4, seed),
+    )
+    y = torch.from_numpy(target)
+    net = _fit_network(
+        [] if kind == "linear" else [PROBE_WIDTH],
+        codes,
+        y,
+        n_classes,
+        train,
+        validation,
+        F.cross_entropy,
+        hp.probe_epochs,
+        seed,
+    )
+    with torch.no_grad():
+        accuracy = (net(codes[splits["test"]]).argmax(1) == y[splits["test"]]).float().mean().item()
+        train_cross_entropy = F.cross_entropy(net(codes[train]), y[train]).item()
+    majority = np.bincount(target[splits["train"]]).argmax()
+    return {
+        "accuracy": accuracy,
+        "chance": float((target[splits["test"]] == majority).mean()),
+        "n": len(splits["test"]),
+        "train_cross_entropy": train_cross_entropy,
+        "trained": bool(train_cross_entropy < np.log(n_classes)),
+    }
+
+
+def fit_prediction(
+    source: np.ndarray, target: np.ndarray, splits: dict[str, np.ndarray], hp: HParams, seed: int
+) -> tuple[np.ndarray, dict[str, float]]:
+    """A network that predicts one code (N, D_target) from the other (N, D_source), judged on unseen identities.
+
+    Returns its predictions for all N images and {mse, mse_of_mean, r2, n} on splits["test"]: r2 is the share of the code's
+    variance that it explains there, 0 for a network that knows no more than the training mean.
+    """
+    train, validation = (
+        _subsample(splits["train"], hp.probe_images, seed),
+        _subsample(splits["validation"], hp.probe_images // 4, seed),
+    )
+    mean, std = _standardisation(target[train])
+    y = torch.from_numpy((target - mean) / std)
+    net = _fit_network(
+        [PREDICTION_WIDTH, PREDICTION_WIDTH], source, y, target.shape[1], train, validation, F.mse_loss, hp.probe_epochs, seed
+    )
+    with torch.no_grad():
+        predicted = net(source).numpy() * std + mean
+    test = splits["test"]
+    mse, mse_of_mean = ((target[test] - guess) ** 2 for guess in (predicted[test], mean))
+    scores = {"mse": float(mse.mean()), "mse_of_mean": float(mse_of_mean.mean()), "n": len(test)}
+    return predicted, {**scores, "r2": 1 - scores["mse"] / scores["mse_of_mean"]}
+
+
+def embed(codes: np.ndarray, seed: int) -> np.ndarray:
+    """t-SNE of standardised codes (n, D): (n, 2)."""
+    mean, std = _standardisation(codes)
+    return TSNE(random_state=seed, init="pca", perplexity=min(30, len(codes) // 4)).fit_transform((codes - mean) / std)
+
+
+def _fit_network(
+    hidden: list[int],
+    x: np.ndarray,
+    y: Tensor,
+    n_out: int,
+    train: np.ndarray,
+    validation: np.ndarray,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    epochs: int,
+    seed: int,
+) -> Callable[[np.ndarray], Tensor]:
+    """Fit an MLP by Adam (at 1e-2 for a linear map, else 3e-3, decaying to 0) and keep its best epoch on validation."""
+    torch.manual_seed(seed)
+    mean, std = _standardisation(x[train])
+
+    def inputs(rows: np.ndarray) -> Tensor:
+        return torch.from_numpy((rows - mean) / std)
+
+    widths = [x.shape[1], *hidden]
+    layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
+    net = nn.Sequential(*layers, nn.Linear(widths[-1], n_out))
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3 if hidden else 1e-2, fused=True)
+    batch = 256
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, epochs * -(-len(train) // batch))
+    x_train, y_train, x_validation, y_validation = inputs(x[train]), y[train], inputs(x[validation]), y[validation]
+    best, best_state = float("inf"), net.state_dict()
+    for _ in range(epochs):
+        for index in torch.randperm(len(train)).split(batch):
+            optimizer.zero_grad()
+            loss(net(x_train[index]), y_train[index]).backward()
+            optimizer.step()
+            schedule.step()
+        with torch.no_grad():
+            score = loss(net(x_validation), y_validation).item()
+        if score < best:
+            best, best_state = score, {name: value.clone() for name, value in net.state_dict().items()}
+    net.load_state_dict(best_state)
+    return lambda rows: net(inputs(rows))
+
+
+def _standardisation(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column; a constant column is left at its scale."""
+    std = x.std(axis=0)
+    return x.mean(axis=0), np.where(std > 1e-6, std, 1).astype(x.dtype)
+
+
+def _subsample(index: np.ndarray, n: int, seed: int) -> np.ndarray:
+    return index if len(index) <= n else np.random.default_rng(seed).choice(index, size=n, replace=False)

@@ -1,0 +1,245 @@
+"""Each figure of the report; every function returns a matplotlib `Figure` and `save_figure` puts it into the run's folder.
+
+Images are uint8 (60, 60, 3) or stacks of them, (R, C, 60, 60, 3) for R rows and C columns. Colours: Okabe and Ito (2008),
+told apart by colour-blind readers and in grey.
+"""
+
+import io
+import os
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torchvision.utils import make_grid
+
+from lib.config import run_dir
+from lib.sprites import to_float, to_uint8
+
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#777777"
+CODE_COLOURS = {"s": BLUE, "z_mu": VERMILION, "z": ORANGE}
+CODE_NAMES = {"s": "s", "z_mu": "z (mean)", "z": "z (sampled)"}
+GAP = 2  # pixels between the images of a sheet
+
+plt.rcParams.update({
+    "figure.dpi": 100, "savefig.dpi": 200, "font.size": 9, "axes.titlesize": 9,
+    "axes.spines.top": False, "axes.spines.right": False,
+    "svg.fonttype": "path", "svg.hashsalt": "cycle-vae", "legend.frameon": False,
+})  # fmt: skip
+
+
+def save_figure(run: str, name: str, figure: Figure) -> Figure:
+    """Write reports/<run>/figures/<name>.png and .svg, each whole or not at all; returns the figure, for the cell to show."""
+    folder = run_dir(run) / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, metadata=metadata)
+        beside = folder / f"{name}.{kind}.partial"
+        beside.write_bytes(buffer.getvalue())
+        os.replace(beside, folder / f"{name}.{kind}")
+    plt.close(figure)
+    return figure
+
+
+def sheet(
+    images: np.ndarray, titles: Sequence[str] = (), rows: Sequence[str] = (), title: str = "", scale: float = 0.62
+) -> Figure:
+    """A sheet of images (R, C, 60, 60, 3); `titles` over the columns, `rows` beside the rows."""
+    n_rows, n_columns = images.shape[:2]
+    figure, ax = plt.subplots(
+        layout="constrained",
+        figsize=(scale * n_columns + (0.9 if rows else 0), scale * n_rows + 0.3 * bool(titles) + 0.25 * bool(title)),
+    )
+    _show(ax, images)
+    step = images.shape[3] + GAP
+    _label(ax, [step * (c + 0.5) for c in range(len(titles))], titles, [step * (r + 0.5) for r in range(len(rows))], rows)
+    ax.set_title(title)
+    return figure
+
+
+def swap_grid(top: np.ndarray, left: np.ndarray, swaps: np.ndarray, truth: np.ndarray) -> Figure:
+    """Style transfer: s from `top` (C, 60, 60, 3), z from `left` (R, ...); `swaps` and, beside them, `truth` (R, C, ...)."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 5.7), layout="constrained")
+    for ax, images, name in zip(
+        axes, (swaps, truth), ("decoded from (z, s)", "truth: the same character in the same pose"), strict=True
+    ):
+        _show_with_headers(ax, images, top, left)
+        ax.set_title(name)
+        ax.set_xlabel("s from the top row, z from the left column")
+    return figure
+
+
+def interpolation_grid(grid: np.ndarray, first: np.ndarray, last: np.ndarray) -> Figure:
+    """`grid` (8, 8, 60, 60, 3), s along columns and z along rows; beside it what is decoded in the two corners."""
+    figure, axes = plt.subplots(1, 3, figsize=(7.4, 5.4), width_ratios=[1, 7, 1], layout="constrained")
+    for ax, image, name in ((axes[0], first, "corner (1, 1)\ndecoded"), (axes[2], last, "corner (8, 8)\ndecoded")):
+        _show(ax, image[None, None])
+        ax.set_title(name, fontsize=7)
+    _show(axes[1], grid)
+    axes[1].set_xlabel("s: from the left sprite's to the right one's")
+    axes[1].set_ylabel("z: from the left sprite's to the right one's")
+    return figure
+
+
+def loss_curves(history: list[dict[str, float]], references: dict[str, float]) -> Figure:
+    """Training terms and validation errors against images seen; `references` are MSEs drawn as lines in the last panel."""
+    figure, axes = plt.subplots(1, 4, figsize=(12, 2.7), layout="constrained")
+    panels = (
+        ("reconstruction", "squared error an image", BLUE, True), ("kl", "KL(q(z|x) || N(0, I)), nats", ORANGE, False),
+        ("reverse", "reverse cycle, L1 of z", VERMILION, False),
+    )  # fmt: skip
+    for ax, (name, label, colour, log) in zip(axes, panels, strict=False):
+        ax.plot(*_series(history, name), color=colour, lw=1.2)
+        ax.set(title=label, xlabel="images seen", yscale="log" if log else "linear")
+    ax = axes[3]
+    for name, label, colour in (("validation_swap", "swap", VERMILION), ("validation_reconstruction", "own s and z", BLUE)):
+        ax.plot(*_series(history, name), color=colour, label=label, lw=1.2, marker=".", ms=4)
+    for (name, mse), style in zip(references.items(), ("--", ":", "-."), strict=False):
+        ax.axhline(mse, color=GREY, ls=style, lw=1, label=name)
+    ax.set(title="MSE on validation identities", xlabel="images seen", yscale="log")
+    ax.legend(fontsize=7)
+    return figure
+
+
+def cycle_diagram(forward: Sequence[np.ndarray], reverse: Sequence[np.ndarray]) -> Figure:
+    """Both cycles, drawn on real pictures.
+
+    forward: x1, x2, decode(z1, s2), decode(z2, s1); reverse: x_a, x_b, decode(z, s_a), decode(z, s_b).
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(11, 2.5), layout="constrained")
+    texts = (
+        (
+            "forward cycle: encoder and decoder learn", ("$x_1$", "$x_2$"), ("$g(z_1, s_2)$", "$g(z_2, s_1)$"),
+            ("$z_1$", "$s_1$", "$z_2$", "$s_2$"), ("should be $x_1$", "should be $x_2$"),
+        ),
+        (
+            "reverse cycle: the encoder alone learns", ("$x_a$", "$x_b$"), ("$g(z, s_a)$", "$g(z, s_b)$"),
+            ("$z \\sim N(0, I)$", "$s_a$", "", "$s_b$"), ("$z_a$", "$z_b$"),
+        ),
+    )  # fmt: skip
+    for ax, images, (title, inputs, outputs, codes, goals), is_forward in zip(
+        axes, (forward, reverse), texts, (True, False), strict=True
+    ):
+        ax.set(xlim=(0, 10.6), ylim=(0, 4), title=title)
+        ax.axis("off")
+        for row, y in enumerate((2.9, 0.9)):
+            _place(ax, images[row], (0.9, y), inputs[row])
+            _place(ax, images[2 + row], (7.2, y), outputs[row])
+            if is_forward:
+                ax.annotate(goals[row], (8.1, y), va="center")
+            else:
+                _code(ax, goals[row], (9.3, y), VERMILION)
+                _arrow(ax, (8.0, y), (8.95, y), GREY)
+        code_at = [(3.6, 3.3), (3.6, 2.5), (3.6, 1.3), (3.6, 0.5)] if is_forward else [(3.6, 1.9), (3.6, 2.9), None, (3.6, 0.9)]
+        for text, at in zip(codes, code_at, strict=True):
+            if at:
+                _code(ax, text, at, VERMILION if "z" in text else BLUE)
+        if is_forward:
+            encode = [((1.6, 2.9), code_at[0]), ((1.6, 2.9), code_at[1]), ((1.6, 0.9), code_at[2]), ((1.6, 0.9), code_at[3])]
+            decode = [
+                (code_at[0], 2.9, VERMILION),
+                (code_at[3], 2.9, BLUE),
+                (code_at[2], 0.9, VERMILION),
+                (code_at[1], 0.9, BLUE),
+            ]
+        else:
+            encode = [((1.6, 2.9), code_at[1]), ((1.6, 0.9), code_at[3])]
+            decode = [
+                (code_at[0], 2.9, VERMILION),
+                (code_at[0], 0.9, VERMILION),
+                (code_at[1], 2.9, BLUE),
+                (code_at[3], 0.9, BLUE),
+            ]
+            ax.annotate("should\nbe equal", (9.3, 1.9), ha="center", va="center")
+        for start, (x, y) in encode:
+            _arrow(ax, start, (x - 0.45, y), GREY)
+        for (x, y), row, colour in decode:
+            _arrow(ax, (x + (0.5 if is_forward or y != 1.9 else 0.95), y), (6.45, row), colour)
+    return figure
+
+
+def predictor_bars(errors: dict[str, dict[str, float]]) -> Figure:
+    """Held-out swap error of the model and of the predictors, as PSNR in dB: {name: {psnr, ...}}."""
+    figure, ax = plt.subplots(figsize=(6.2, 0.34 * len(errors) + 0.6), layout="constrained")
+    values = [error["psnr"] for error in errors.values()]
+    colours = [VERMILION if "swap" in name else BLUE if "reconstruction" in name else GREY for name in errors]
+    bars = ax.barh(list(errors), values, color=colours)
+    ax.bar_label(bars, labels=[f"{value:.1f}" for value in values], padding=3)
+    ax.invert_yaxis()
+    ax.set(xlabel="PSNR on unseen identities, dB (from the mean MSE)", xlim=(0, max(values) * 1.1))
+    return figure
+
+
+def probe_chart(probes: list[dict], probe: str) -> Figure:
+    """Accuracy of one kind of probe on each code and target, between chance (line) and the Bayes ceiling (line)."""
+    chosen = [entry for entry in probes if entry["probe"] == probe]
+    targets = list(dict.fromkeys(entry["target"] for entry in chosen))
+    figure, ax = plt.subplots(figsize=(8.5, 2.9), layout="constrained")
+    for k, code in enumerate(CODE_COLOURS):
+        entries = [next(e for e in chosen if e["code"] == code and e["target"] == target) for target in targets]
+        at = np.arange(len(targets)) + 0.26 * (k - 1)
+        ax.bar(at, [100 * e["accuracy"] for e in entries], width=0.25, color=CODE_COLOURS[code], label=CODE_NAMES[code])
+        if k == 1:
+            for name, style in (("chance", ":"), ("ceiling", "-")):
+                levels = [100 * e[name] for e in entries]
+                ax.hlines(levels, at - 0.4, at + 0.4, color="black", ls=style, lw=1.2, label=name)
+    ax.set_xticks(range(len(targets)), [target.replace("_", "\n") for target in targets])
+    ax.set(ylabel="accuracy, %", ylim=(0, 105))
+    ax.legend(ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.16), fontsize=8)
+    return figure
+
+
+def embedding_panels(points: dict[str, np.ndarray], colours: dict[str, np.ndarray]) -> Figure:
+    """t-SNE of each code (columns), coloured by each factor (rows): {code: (n, 2)}, {factor: (n,) classes}."""
+    figure, axes = plt.subplots(
+        len(colours), len(points), figsize=(3.6 * len(points), 3.3 * len(colours)), squeeze=False, layout="constrained"
+    )
+    for row, (factor, classes) in zip(axes, colours.items(), strict=True):
+        for ax, (code, xy) in zip(row, points.items(), strict=True):
+            ax.scatter(*xy.T, c=classes, cmap="tab20", s=6, lw=0)
+            ax.set(title=f"{CODE_NAMES[code]}, coloured by {factor}", xticks=[], yticks=[])
+    return figure
+
+
+def _show(ax: Axes, images: np.ndarray) -> None:
+    """Images (R, C, H, W, 3) on white, GAP pixels apart, pixel by pixel."""
+    rows, columns = images.shape[:2]
+    grid = make_grid(to_float(images.reshape(rows * columns, *images.shape[2:])), nrow=columns, padding=GAP, pad_value=1.0)
+    ax.imshow(to_uint8(grid[None])[0][GAP // 2 :, GAP // 2 :], interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+
+
+def _show_with_headers(ax: Axes, images: np.ndarray, top: np.ndarray, left: np.ndarray) -> None:
+    """As `_show`, with a row of headers above and a column of headers beside, set off by a line."""
+    corner = np.full_like(top[:1], 255)
+    _show(ax, np.concatenate([np.concatenate([corner, top])[None], np.concatenate([left[:, None], images], axis=1)]))
+    step = images.shape[3] + GAP
+    for line in (ax.axhline, ax.axvline):
+        line(step - 0.5, color=VERMILION, lw=1.5)
+
+
+def _label(ax: Axes, x: list[float], titles: Sequence[str], y: list[float], rows: Sequence[str]) -> None:
+    ax.set_xticks(x, titles, fontsize=7)
+    ax.set_yticks(y, rows, fontsize=7)
+    ax.tick_params(length=0, top=False, bottom=False, labeltop=True, labelbottom=False)
+
+
+def _series(history: list[dict[str, float]], name: str) -> tuple[list[float], list[float]]:
+    return [row["images"] for row in history if name in row], [row[name] for row in history if name in row]
+
+
+def _place(ax: Axes, image: np.ndarray, at: tuple[float, float], text: str) -> None:
+    x, y = at
+    ax.imshow(image, extent=(x - 0.75, x + 0.75, y - 0.75, y + 0.75), interpolation="nearest", zorder=2)
+    ax.annotate(text, (x, y - 0.82), ha="center", va="top", fontsize=9)
+
+
+def _code(ax: Axes, text: str, at: tuple[float, float], colour: str) -> None:
+    ax.annotate(text, at, ha="center", va="center", bbox=dict(boxstyle="round", fc="white", ec=colour), zorder=3)
+
+
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], colour: str) -> None:
+    ax.annotate("", end, start, arrowprops=dict(arrowstyle="->", color=colour, lw=1.1))

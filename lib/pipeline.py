@@ -1,0 +1,176 @@
+"""`./run_all.sh`: the five notebooks in order, headlessly, and then the report."""
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TextIO
+
+import nbformat
+import papermill
+from nbconvert import HTMLExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from traitlets.config import Config
+
+from lib import report, sprites
+from lib.config import PRESETS, ROOT, UserError, make_hparams, run_dir, run_name
+from lib.train import choose_device
+
+NOTEBOOKS = ("01_create_sprites", "02_train", "03_style_transfer", "04_interpolation", "05_latent_classifiers")
+CELL_SECONDS = {"paper": None}  # the longest that a cell may take: no limit for a training of many hours,
+ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+DEFAULT_CELL_SECONDS = 4 * 3600  # else long enough for a slow laptop, short enough that a hanging kernel ends
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The options of run_all.sh. Ends the process with a sentence and status 2 for an unknown one."""
+    parser = argparse.ArgumentParser(
+        prog="run_all.sh",
+        description="Re-run the whole report: five notebooks in order, then report.pdf. Killed, it goes on.",
+        epilog="With --jupyter alone it opens the notebooks in JupyterLab instead, in the same environment.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "--source",
+        choices=("drawn", "sprites"),
+        help="drawn by code, or 2D Sprites (default: sprites where an archive is present)",
+    )
+    add("--archive", type=Path, metavar="PATH", help="the archive, or a folder that holds it extracted (default: data/raw)")
+    add("--download", action="store_true", help="fetch the archive into data/raw first")
+    add("--preset", choices=tuple(PRESETS), default="fast", help="hyper-parameters (default: %(default)s)")
+    add("--seed", type=int, default=0, metavar="N", help="seeds split, weights, batches and probes (default: %(default)s)")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", dest="overrides", help="a hyper-parameter; repeatable")
+    add("--run", metavar="NAME", help="folder under reports/ (default: named after the settings)")
+    add("--device", choices=("cpu", "cuda", "mps"), help="default: the first of cuda, mps, cpu that is here")
+    add("--from", dest="start", choices=[name[:2] for name in NOTEBOOKS], default="01", help="the notebook to start at")
+    add("--fresh", action="store_true", help="forget what the run of this name has done and start again")
+    add("--store-outputs", action="store_true", help="also store the executed cells in notebooks/, to commit them")
+    return parser.parse_args(arguments)
+
+
+def run_all(options: argparse.Namespace) -> Path:
+    """Run what the options ask for and return the path of report.pdf. Raises `UserError`."""
+    overrides = {}
+    for text in options.overrides:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set takes NAME=VALUE, not '{text}'")
+        overrides[name.strip()] = value.strip()
+    make_hparams(options.preset, **overrides)
+    if options.seed < 0:
+        raise UserError(f"--seed takes a whole number from 0, not {options.seed}")
+    os.environ["CYCLE_VAE_DEVICE"] = str(choose_device(options.device))
+    if options.download:
+        options.archive = sprites.download_archive()
+    if options.archive:
+        os.environ["CYCLE_VAE_ARCHIVE"] = str(options.archive.resolve())
+        if options.source == "drawn":
+            raise UserError("--source drawn needs no archive: leave out --archive and --download, or say --source sprites")
+    source = options.source or ("sprites" if options.archive else sprites.default_source())
+    if source == "drawn" and not options.source:
+        _say("no archive of 2D Sprites is present: the sprites are drawn by code (--source drawn)")
+    run = options.run or run_name(source, options.preset, options.seed, overrides)
+    folder = run_dir(run)
+    if options.fresh and folder.exists():
+        shutil.rmtree(folder)
+    settings = {"source": source, "preset": options.preset, "seed": options.seed, "overrides": overrides, "run": run}
+    _say(f"run '{run}' ({source}, preset {options.preset}, seed {options.seed}) into {_shown(folder)}")
+    for number, name in enumerate(NOTEBOOKS, 1):
+        if name[:2] >= options.start:
+            parameters = settings if number <= 2 else {"run": run}
+            _say(f"{name} ({number} of {len(NOTEBOOKS)})")
+            seconds = _execute(name, folder / "notebooks", parameters, CELL_SECONDS.get(options.preset, DEFAULT_CELL_SECONDS))
+            report.save_results(run, "times", times={**report.read_results(run).get("times", {}), name: seconds})
+            _say(f"{name} took {seconds:.0f} s")
+    pdf = report.build_report(run)
+    if options.store_outputs:
+        for name in NOTEBOOKS:
+            _store_outputs(folder / "notebooks" / f"{name}.ipynb", ROOT / "notebooks" / f"{name}.ipynb")
+    _say(f"done: {_shown(pdf)}")
+    return pdf
+
+
+def main() -> None:
+    try:
+        run_all(parse_arguments(sys.argv[1:]))
+    except UserError as error:
+        sys.exit(f"run_all.sh: {error}")
+    except KeyboardInterrupt:
+        sys.exit("run_all.sh: stopped; the same command goes on from here")
+    except OSError as error:
+        sys.exit(f"run_all.sh: {error.filename or 'a file'}: {error.strerror}")
+
+
+def _execute(name: str, folder: Path, parameters: dict, cell_seconds: int | None) -> float:
+    """Run one notebook into `folder`, as .ipynb and .html, and return its seconds. Raises `UserError` naming a failed cell."""
+    folder.mkdir(parents=True, exist_ok=True)
+    executed = folder / f"{name}.ipynb"
+    started = time.monotonic()
+    try:
+        papermill.execute_notebook(
+            ROOT / "notebooks" / f"{name}.ipynb", executed, parameters, kernel_name="python3", cwd=ROOT / "notebooks",
+            progress_bar=False, stderr_file=_Progress(sys.stderr), start_timeout=120, execution_timeout=cell_seconds,
+            config=Config({"KernelManager": {"transport": "ipc"}}),  # no port of the machine is opened
+        )  # fmt: skip
+    except papermill.PapermillExecutionError as error:
+        if error.ename == "UserError":
+            raise UserError(f"{name}: {error.evalue}") from None
+        tail = "\n".join(ANSI_COLOUR.sub("", "\n".join(error.traceback)).splitlines()[-6:])
+        raise UserError(
+            f"{name} failed in its cell {error.exec_count} with {error.ename}: {error.evalue}\n{tail}\n"
+            f"The executed copy is {_shown(executed)}."
+        ) from None
+    seconds = round(time.monotonic() - started, 1)
+    notebook, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(executed, as_version=4), {})
+    nbformat.write(notebook, executed)
+    html, _ = HTMLExporter(template_name="lab").from_notebook_node(notebook)
+    executed.with_suffix(".html").write_text(html)
+    return seconds
+
+
+def _store_outputs(executed: Path, source: Path) -> None:
+    """Copy the outputs of an executed copy into the notebook it was made from, whose cells stay as they are."""
+    done = [
+        cell
+        for cell in nbformat.read(executed, as_version=4).cells
+        if "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+    notebook = nbformat.read(source, as_version=4)
+    code = [(cell, old) for cell, old in zip(notebook.cells, done, strict=True) if cell.cell_type == "code"]
+    for count, (cell, old) in enumerate(code, 1):
+        cell.outputs, cell.execution_count = old.outputs, count
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = count
+    nbformat.write(notebook, source)
+
+
+class _Progress:
+    """The kernel's progress bars, passed on to a terminal as they are and to a log as lines."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        self.stream.write(text if self.stream.isatty() else text.replace("\r", "\n"))
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+def _say(sentence: str) -> None:
+    print(f"== {sentence}", flush=True)
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+if __name__ == "__main__":
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_MININTERVAL", "30")
+    main()

@@ -1,0 +1,138 @@
+"""The options of run_all.sh, the joining of results, the sentences, and the store of executed cells."""
+
+import re
+
+import nbformat
+import pytest
+
+from lib import config, pipeline, report
+from lib.config import UserError
+
+NOTEBOOKS = config.ROOT / "notebooks"
+
+
+def run(*arguments):
+    return pipeline.run_all(pipeline.parse_arguments(list(arguments)))
+
+
+@pytest.fixture
+def reports(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "REPORTS", tmp_path / "reports")
+    monkeypatch.setattr(config, "DATA", tmp_path / "data")
+    monkeypatch.setattr(pipeline, "_execute", lambda *_: pytest.fail("a notebook was run in spite of a bad option"))
+    return tmp_path / "reports"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--set", "zdim=3"], "no hyper-parameter 'zdim'.*did you mean z_dim.*known ones are"),
+        (["--set", "z_dim"], "--set takes NAME=VALUE, not 'z_dim'"),
+        (["--set", "z_dim=-1"], "z_dim must be at least 1, not -1"),
+        (["--seed", "-1"], "--seed takes a whole number from 0"),
+        (["--run", "../up"], "cannot name a run"),
+        (["--source", "drawn", "--archive", "somewhere"], "--source drawn needs no archive"),
+    ],
+)
+def test_a_bad_option_is_one_sentence_before_anything_runs(reports, arguments, sentence):
+    with pytest.raises(UserError, match=sentence):
+        run(*arguments)
+    assert not reports.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--presets", "fast"], ["--preset", "slow"], ["--seed", "x"], ["--from", "06"], ["--device", "tpu"]]
+)
+def test_an_unknown_option_ends_with_the_known_ones(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        pipeline.parse_arguments(arguments)
+    assert stop.value.code == 2
+    printed = capsys.readouterr().err
+    assert "--preset" in printed and "{" in printed
+
+
+def test_a_failing_notebook_stops_the_run_with_its_cell_and_keeps_the_copy(tmp_path, monkeypatch):
+    for name in ("notebooks", "out"):
+        (tmp_path / name).mkdir()
+    cells = [nbformat.v4.new_code_cell(source) for source in ("print('fine')", "1 / 0", "print('never')")]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "notebooks" / "bad.ipynb")
+    monkeypatch.setattr(pipeline, "ROOT", tmp_path)
+    with pytest.raises(
+        UserError,
+        match=r"(?s)bad failed in its cell 2 with ZeroDivisionError: division by zero.*1 / 0.*executed copy is .*bad.ipynb",
+    ):
+        pipeline._execute("bad", tmp_path / "out", {}, 60)
+    assert "fine" in (tmp_path / "out" / "bad.ipynb").read_text()
+
+
+def test_results_are_joined_and_hold_finite_numbers_only(reports):
+    report.save_results("joined", "01_a", data={"images": 3}, findings={"data": "one"})
+    report.save_results("joined", "02_b", training={"seconds": 1.5}, findings={"training": "two"})
+    assert report.read_results("joined") == {
+        "data": {"images": 3}, "training": {"seconds": 1.5}, "findings": {"data": "one", "training": "two"},
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        report.save_results("joined", "03_c", swap={"mse": float("nan")})
+    assert sorted(p.name for p in (reports / "joined" / "results").iterdir()) == ["01_a.json", "02_b.json"]
+    with pytest.raises(UserError, match="lacks the results swap, interpolation, probes"):
+        report.build_report("joined")
+
+
+def swap(test):
+    predictors = {"black": 12.0, "mean": 15.3, "pose_mean": 18.8, "additive": 21.3, "retrieval": 26.1}
+    return {"test": {"psnr": test}, "predictors": {name: {"psnr": value} for name, value in predictors.items()}}
+
+
+@pytest.mark.parametrize(
+    ("psnr", "verdict"),
+    [
+        (27.0, "beats retrieval"),
+        (24.0, r"beats additive \(21.3 dB\) but not retrieval"),
+        (19.0, r"beats pose mean \(18.8 dB\) but not"),
+        (11.0, "beats no simple predictor"),
+    ],
+)
+def test_the_verdict_on_swaps_follows_from_the_numbers(psnr, verdict):
+    assert re.search(verdict, report.swap_finding(swap(psnr), {"test": {"psnr": 30.0}}))
+
+
+def test_a_collapsed_run_is_called_so():
+    training = {"kl_nats": 9.0, "pairs": 1000, "seconds": 60.0, "pairs_per_second": 16.7, "pose_nats": 5.2}
+    assert "collapsed" not in report.training_finding(training)
+    assert "z collapsed" in report.training_finding({**training, "kl_nats": 0.1})
+
+
+def probes(leak, trained=True):
+    rows = [(c, t, 0.9) for c in ("s", "z_mu") for t in ("identity", "pose")] + [
+        ("s", "skin", 0.9),
+        ("z_mu", "skin", 0.5 + leak),
+    ]
+    common = {"probe": "mlp", "chance": 0.5, "ceiling": 1.0, "trained": trained}
+    return [{"code": code, "target": target, "accuracy": accuracy, **common} for code, target, accuracy in rows]
+
+
+def test_a_leak_is_named_and_an_untrained_probe_is_no_evidence():
+    assert "gives away the skin in 80.0 %" in report.probe_finding(probes(0.3))
+    clean = report.probe_finding(probes(0.0))
+    assert "No single attribute" in clean and "did not train" not in clean
+    assert "did not train" in report.probe_finding(probes(0.0, trained=False))
+
+
+def test_a_path_that_jumps_is_called_so():
+    even = {"end_psnr": 25.0, "largest_step_s": 1.5, "largest_step_z": 2.0, "n": 100}
+    assert "neither path jumps" in report.interpolation_finding(even)
+    assert "a path in z jumps" in report.interpolation_finding({**even, "largest_step_z": 9.0})
+
+
+def test_executed_cells_are_stored_in_their_notebook(tmp_path):
+    source, executed = tmp_path / "source.ipynb", tmp_path / "executed.ipynb"
+    parameters = nbformat.v4.new_code_cell("a = 1", metadata={"tags": ["parameters"]})
+    shown = nbformat.v4.new_code_cell("print(a)")
+    nbformat.write(nbformat.v4.new_notebook(cells=[parameters, shown]), source)
+    injected = nbformat.v4.new_code_cell("a = 1", metadata={"tags": ["injected-parameters"]}, execution_count=2)
+    done = nbformat.v4.new_code_cell("print(a)", execution_count=3, outputs=[nbformat.v4.new_output("stream", text="1\n")])
+    nbformat.write(nbformat.v4.new_notebook(cells=[parameters, injected, done]), executed)
+    pipeline._store_outputs(executed, source)
+    cells = nbformat.read(source, as_version=4).cells
+    assert [cell.execution_count for cell in cells] == [1, 2] and cells[1].outputs[0].text == "1\n"
