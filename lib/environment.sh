@@ -101,6 +101,7 @@ set_up() {
     "Linux x86_64") size=6 gigabytes=10 minutes="2 to 10" ;;  # torch with CUDA; its wheels lie beside it until pip is done
     *) size=2 gigabytes=3 minutes="1 to 5" ;;
   esac
+  [ ! -e "$VENV" ] || echo "Removing .venv, which is unfinished or of another lock."
   rm -rf "$VENV"
   free=$(df -Pk "$ROOT" | awk 'NR == 2 { for (i = NF; i > 1; i--) if ($i ~ /^[0-9]+%$/) { print int($(i - 1) / 1000000); exit } }')
   gigabytes=${CYCLE_VAE_DISK_GB:-$gigabytes}
