@@ -90,7 +90,9 @@ def training_finding(training: dict) -> str:
     """Whether the model learned and what z carries."""
     kl = training["kl_nats"]
     cost = (
-        f"{training['pairs']:,} pairs took {training['seconds'] / 60:.1f} minutes ({training['pairs_per_second']:.0f} pairs/s)."
+        f"{training['pairs']:,} pairs took {training['seconds'] / 60:.1f} minutes ({training['pairs_per_second']:.0f} pairs/s); "
+        f"the squared error of a training image went from {training['first']['reconstruction']:.0f} to "
+        f"{training['final']['reconstruction']:.0f}."
     )
     if kl < WORKING_KL:
         return f"{cost} z collapsed: it carries {kl:.2f} nats an image, so it holds no pose: this run failed."
