@@ -27,7 +27,7 @@ ruff_check() { "$PYTHON" -m ruff check; }
 
 ruff_format() { "$PYTHON" -m ruff format --check; }
 
-unit_tests() { MPLBACKEND=Agg "$PYTHON" -m pytest -m "not slow" --durations=5; }
+unit_tests() { MPLBACKEND=Agg "$PYTHON" -m pytest --durations=5; }
 
 # The notebooks as they are committed, shrunk to preset smoke: each cell runs, and those marked so give their stored output.
 notebook_cells() {

@@ -18,10 +18,11 @@ from sklearn.manifold import TSNE
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lib.batches import to_float
 from lib.config import HParams
 from lib.losses import reparameterize
 from lib.model import CycleVAE
-from lib.sprites import P, Sprites, to_float
+from lib.sprites import P, Sprites
 from lib.train import Run
 
 CHUNK = 500  # images decoded or compared at once

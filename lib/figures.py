@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torchvision.utils import make_grid
 
+from lib.batches import to_float, to_uint8
 from lib.config import run_dir
-from lib.sprites import to_float, to_uint8
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#777777"
 CODE_COLOURS = {"s": BLUE, "z_mu": VERMILION, "z": ORANGE}

@@ -15,7 +15,7 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from traitlets.config import Config
 
-from lib import report, sprites
+from lib import report, sources
 from lib.config import PRESETS, ROOT, UserError, make_hparams, run_dir, run_name
 from lib.train import choose_device
 
@@ -65,12 +65,12 @@ def run_all(options: argparse.Namespace) -> Path:
         raise UserError(f"--seed takes a whole number from 0, not {options.seed}")
     os.environ["CYCLE_VAE_DEVICE"] = str(choose_device(options.device))
     if options.download:
-        options.archive = sprites.download_archive()
+        options.archive = sources.download_archive()
     if options.archive:
         os.environ["CYCLE_VAE_ARCHIVE"] = str(options.archive.resolve())
         if options.source == "drawn":
             raise UserError("--source drawn needs no archive: leave out --archive and --download, or say --source sprites")
-    source = options.source or ("sprites" if options.archive else sprites.default_source())
+    source = options.source or ("sprites" if options.archive else sources.default_source())
     if source == "drawn" and not options.source:
         _say("no archive of 2D Sprites is present: the sprites are drawn by code (--source drawn)")
     run = options.run or run_name(source, options.preset, options.seed, overrides)

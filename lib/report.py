@@ -89,10 +89,10 @@ def data_finding(data: dict) -> str:
 def training_finding(training: dict) -> str:
     """Whether the model learned and what z carries."""
     kl = training["kl_nats"]
+    first, final = (training[when]["reconstruction"] for when in ("first", "final"))
     cost = (
-        f"{training['pairs']:,} pairs took {training['seconds'] / 60:.1f} minutes ({training['pairs_per_second']:.0f} pairs/s); "
-        f"the squared error of a training image went from {training['first']['reconstruction']:.0f} to "
-        f"{training['final']['reconstruction']:.0f}."
+        f"Training on {training['pairs']:,} pairs took {training['seconds'] / 60:.1f} minutes, "
+        f"{training['pairs_per_second']:.0f} pairs a second; the squared error of an image went from {first:.0f} to {final:.0f}."
     )
     if kl < WORKING_KL:
         return f"{cost} z collapsed: it carries {kl:.2f} nats an image, so it holds no pose: this run failed."

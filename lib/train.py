@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from lib.batches import sample_groups, to_float, valid_mask
 from lib.config import HParams, UserError, run_dir
 from lib.losses import forward_cycle_loss, reverse_cycle_loss, swap_partners
 from lib.model import CycleVAE
-from lib.sprites import Sprites, sample_groups, to_float, valid_mask
+from lib.sprites import Sprites
 
 CHECKPOINT_SECONDS = 30
 LOGGED_POINTS = 200  # rows of the history

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lib import config
+from lib.batches import to_float
 from lib.config import make_hparams
 from lib.evaluate import (
     bayes_ceiling,
@@ -21,7 +22,7 @@ from lib.evaluate import (
     summarize,
     swap_error,
 )
-from lib.sprites import P, split_by_identity, to_float
+from lib.sprites import P, split_by_identity
 from lib.train import new_run, save_run
 
 HP = make_hparams("fast", probe_images=4_000, probe_epochs=8)

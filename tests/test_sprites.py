@@ -14,9 +14,10 @@ import pytest
 import scipy.io
 import torch
 
-from lib import config, drawn, sprites
+from lib import batches, config, drawn, sources, sprites
 from lib.config import UserError
-from lib.sprites import ANIMATIONS, ATTRIBUTES, LABELS, POSES, P, Sprites, read_archive
+from lib.sources import ATTRIBUTES, LABELS, read_archive
+from lib.sprites import ANIMATIONS, POSES, P, Sprites
 
 REAL = Path(__file__).parents[2] / "shared" / "sprites"
 
@@ -294,20 +295,20 @@ def test_another_source_under_a_name_is_refused(data_folder):
 
 def test_sprites_are_reused_until_the_archive_changes(folder, data_folder, monkeypatch):
     reads = []
-    monkeypatch.setattr(sprites, "read_archive", lambda *a: reads.append(a) or read_archive(a[0], False, 1))
-    first = sprites.create_sprites("sprites", folder, progress=False)
-    again = sprites.create_sprites("sprites", folder, progress=False)
+    monkeypatch.setattr(sources, "read_archive", lambda *a: reads.append(a) or read_archive(a[0], False, 1))
+    first = sources.create_sprites("sprites", folder, progress=False)
+    again = sources.create_sprites("sprites", folder, progress=False)
     assert len(reads) == 1 and np.array_equal(first.images, again.images) and first.fingerprint == again.fingerprint
     os.utime(folder / "sprites_0.mat", ns=(1, 1))
-    sprites.create_sprites("sprites", folder, progress=False)
+    sources.create_sprites("sprites", folder, progress=False)
     assert len(reads) == 2
     (folder / "sprites_2.mat").unlink()
-    assert sprites.create_sprites("sprites", folder, progress=False).n_characters == 2
+    assert sources.create_sprites("sprites", folder, progress=False).n_characters == 2
     (data_folder / "sprites.npz").write_bytes(b"broken")
-    assert sprites.create_sprites("sprites", folder, progress=False).n_characters == 2
+    assert sources.create_sprites("sprites", folder, progress=False).n_characters == 2
     assert len(reads) == 4
     shutil.rmtree(folder)
-    assert sprites.create_sprites("sprites").n_characters == 2  # the archive may be put away once it is read
+    assert sources.create_sprites("sprites").n_characters == 2  # the archive may be put away once it is read
 
 
 def test_drawn_sprites_are_redrawn_when_their_code_changes(tmp_path, monkeypatch):
@@ -316,34 +317,34 @@ def test_drawn_sprites_are_redrawn_when_their_code_changes(tmp_path, monkeypatch
     draws = []
     monkeypatch.setattr(drawn, "__file__", str(code))
     monkeypatch.setattr(drawn, "draw_sprites", lambda progress: draws.append(1) or planted(unique(6)))
-    sprites.create_sprites("drawn")
-    sprites.create_sprites("drawn")
+    sources.create_sprites("drawn")
+    sources.create_sprites("drawn")
     assert len(draws) == 1
     code.write_text("another way")
-    sprites.create_sprites("drawn")
+    sources.create_sprites("drawn")
     assert len(draws) == 2
 
 
 def test_where_an_archive_is_looked_for(folder, data_folder, tmp_path, monkeypatch):
-    assert sprites.find_archive() is None and sprites.default_source() == "drawn"
+    assert sources.find_archive() is None and sources.default_source() == "drawn"
     with pytest.raises(UserError, match=r"give --archive PATH .*raw, or fetch it with --download"):
-        sprites.create_sprites("sprites")
+        sources.create_sprites("sprites")
     with pytest.raises(UserError, match="no source 'mnist': choose one of sprites, drawn"):
-        sprites.create_sprites("mnist")
+        sources.create_sprites("mnist")
     (data_folder / "raw").mkdir(parents=True)
     (data_folder / "raw" / "nips2015-analogy-data.tar.gz.part").write_bytes(b"half a download")
-    assert sprites.default_source() == "drawn"
+    assert sources.default_source() == "drawn"
     shutil.copytree(folder, data_folder / "raw" / "data" / "sprites")
-    assert sprites.find_archive() == data_folder / "raw" and sprites.default_source() == "sprites"
+    assert sources.find_archive() == data_folder / "raw" and sources.default_source() == "sprites"
     monkeypatch.setenv("CYCLE_VAE_ARCHIVE", "from/the/environment")
-    assert sprites.find_archive() == Path("from/the/environment")
-    assert sprites.find_archive("given") == Path("given")
+    assert sources.find_archive() == Path("from/the/environment")
+    assert sources.find_archive("given") == Path("given")
     with pytest.raises(UserError, match="there is no given"):
-        sprites.create_sprites("sprites", "given")
+        sources.create_sprites("sprites", "given")
     monkeypatch.delenv("CYCLE_VAE_ARCHIVE")
     shutil.rmtree(data_folder / "raw")
     sprites.save_sprites(planted(unique(6), source="sprites"))
-    assert sprites.default_source() == "sprites"
+    assert sources.default_source() == "sprites"
 
 
 # Downloading
@@ -397,7 +398,7 @@ def refused():
 
 
 def download(*mirrors):
-    return sprites.download_archive(mirrors, progress=False, timeout=5)
+    return sources.download_archive(mirrors, progress=False, timeout=5)
 
 
 def test_download_from_the_second_mirror_and_only_once(mirror, refused, data_folder):
@@ -504,10 +505,10 @@ def test_too_few_identities_cannot_be_split():
 def test_groups_show_one_character_in_distinct_valid_poses():
     data = planted(unique(30))
     indices = np.random.default_rng(0).permutation(30 * P)[: 15 * P]
-    valid = sprites.valid_mask(data, np.sort(indices))
+    valid = batches.valid_mask(data, np.sort(indices))
     assert valid.shape == (30, P) and valid.sum() == len(indices) and valid.view(-1)[indices].all()
     for seed in range(20):
-        groups = sprites.sample_groups(valid, 4, 16, torch.Generator().manual_seed(seed))
+        groups = batches.sample_groups(valid, 4, 16, torch.Generator().manual_seed(seed))
         assert groups.shape == (16, 4) and groups.dtype == torch.int64
         assert (groups // P == groups[:, :1] // P).all() and len(set((groups[:, 0] // P).tolist())) == 16
         assert all(len(set(row)) == 4 for row in groups.tolist())
@@ -521,33 +522,33 @@ def test_groups_are_drawn_uniformly_and_by_the_generator_alone():
     counts = torch.zeros(5 * P)
     generator = torch.Generator().manual_seed(0)
     for _ in range(3000):
-        counts[sprites.sample_groups(valid, 2, 2, generator).flatten()] += 1
+        counts[batches.sample_groups(valid, 2, 2, generator).flatten()] += 1
     assert counts.view(5, P)[4].sum() == 0 and counts.view(5, P)[:, 6:].sum() == 0
     assert (counts.view(5, P)[:4, :6] / 500 - 1).abs().max() < 0.2  # 12,000 images over 24: 500 each, with a deviation of 22
-    draws = [sprites.sample_groups(valid, 2, 3, torch.Generator().manual_seed(seed)).tolist() for seed in (7, 7, 8)]
+    draws = [batches.sample_groups(valid, 2, 3, torch.Generator().manual_seed(seed)).tolist() for seed in (7, 7, 8)]
     assert draws[0] == draws[1] != draws[2]
 
 
 def test_few_characters_come_repeatedly_and_none_is_an_error():
     valid = torch.zeros(3, P, dtype=torch.bool)
     valid[:2] = True
-    groups = sprites.sample_groups(valid, 4, 50, torch.Generator().manual_seed(0))
+    groups = batches.sample_groups(valid, 4, 50, torch.Generator().manual_seed(0))
     assert set((groups // P).flatten().tolist()) == {0, 1}
     with pytest.raises(UserError, match="no character has 4 images to train on: set group_size lower"):
-        sprites.sample_groups(valid & False, 4, 2, torch.Generator())
+        batches.sample_groups(valid & False, 4, 2, torch.Generator())
 
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
 def test_conversion_there_and_back(kind):
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 60, 60, 3), dtype=np.uint8)
-    floats = sprites.to_float(kind(images))
+    floats = batches.to_float(kind(images))
     assert floats.shape == (6, 3, 60, 60) and floats.dtype == torch.float32
     assert floats.is_contiguous(memory_format=torch.channels_last)
     assert floats[4, 2, 7, 9] == images[1, 1, 7, 9, 2] / np.float32(255)
-    assert np.array_equal(sprites.to_uint8(floats), images.reshape(6, 60, 60, 3))
-    assert sprites.to_float(kind(images[0, 0])).shape == (1, 3, 60, 60)
+    assert np.array_equal(batches.to_uint8(floats), images.reshape(6, 60, 60, 3))
+    assert batches.to_float(kind(images[0, 0])).shape == (1, 3, 60, 60)
 
 
 def test_to_uint8_clamps_and_rounds():
     values = torch.tensor([-0.1, 0.499 / 255, 0.501 / 255, 1.7])
-    assert sprites.to_uint8(values.view(4, 1, 1, 1).expand(4, 3, 60, 60))[:, 0, 0, 0].tolist() == [0, 0, 1, 255]
+    assert batches.to_uint8(values.view(4, 1, 1, 1).expand(4, 3, 60, 60))[:, 0, 0, 0].tolist() == [0, 0, 1, 255]
