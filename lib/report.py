@@ -92,7 +92,7 @@ def training_finding(training: dict) -> str:
     first, final = (training[when]["reconstruction"] for when in ("first", "final"))
     cost = (
         f"Training on {training['pairs']:,} pairs took {training['seconds'] / 60:.1f} minutes, "
-        f"{training['pairs_per_second']:.0f} pairs a second; the squared error of an image went from {first:.0f} to {final:.0f}."
+        f"{training['pairs_per_second']:.0f} pairs/s; the squared error of an image went from {first:.0f} to {final:.0f}."
     )
     if kl < WORKING_KL:
         return f"{cost} z collapsed: it carries {kl:.2f} nats an image, so it holds no pose: this run failed."

@@ -26,8 +26,9 @@ from lib.model import CycleVAE
 from lib.sprites import Sprites
 
 CHECKPOINT_SECONDS = 30
-LOGGED_POINTS = 200  # rows of the history
-MONITORED_POINTS = 20  # of them with a look at validation identities
+LOGGED_POINTS = 200  # rows of the history at least, and
+LOGGED_STEPS = 250  # the most steps between two, where a checkpoint may be due
+MONITORED_POINTS = 20  # rows with a look at validation identities
 
 
 @dataclass
@@ -154,8 +155,8 @@ def fit(
 
     images = torch.from_numpy(sprites.images)
     valid = valid_mask(sprites, train)
-    every = max(1, hp.steps // LOGGED_POINTS)
-    look_every = max(1, LOGGED_POINTS // MONITORED_POINTS) * every
+    every = max(1, min(hp.steps // LOGGED_POINTS, LOGGED_STEPS))
+    look_every = max(1, hp.steps // MONITORED_POINTS // every) * every
     sums: dict[str, list[Tensor]] = {}
     started, saved = time.monotonic() - run.seconds, time.monotonic()
     model.train()
