@@ -28,6 +28,7 @@ from lib.train import Run
 CHUNK = 500  # images decoded or compared at once
 CODES = ("s", "z_mu", "z")
 PROBE_WIDTH = 256  # hidden units of the MLP probes
+PROBE_BATCH = 256  # codes a step
 PREDICTION_WIDTH = 512  # hidden units of the prediction networks
 
 
@@ -213,34 +214,20 @@ def fit_probe(
     """Accuracy on splits["test"] of a probe of `kind` "linear" or "mlp" from codes (N, D) to classes (N,).
 
     Codes are standardised on the training images; the epoch that is best on the validation images counts; test is read once.
-    Returns {accuracy, chance, n, train_cross_entropy, trained}: chance is the share of the test images in the class that is
-    most frequent in training; `trained` is false where the training cross-entropy (nats) is worse than the uniform guess's.
+    Returns {accuracy, chance, n, train_cross_entropy, trained}: chance is the share of the most frequent class among the test
+    images, which no constant answer beats; `trained` is false where the training cross-entropy, in nats, is worse than a
+    uniform guess.
     """
-    n_classes = int(target.max()) + 1
-    train, validation = (
-        _subsample(splits["train"], hp.probe_images, seed),
-        _subsample(splits["validation"], hp.probe_images // 4, seed),
-    )
-    y = torch.from_numpy(target)
-    net = _fit_network(
-        [] if kind == "linear" else [PROBE_WIDTH],
-        codes,
-        y,
-        n_classes,
-        train,
-        validation,
-        F.cross_entropy,
-        hp.probe_epochs,
-        seed,
-    )
+    y, test, n_classes = torch.from_numpy(target), splits["test"], int(target.max()) + 1
+    net = _fit_network([] if kind == "linear" else [PROBE_WIDTH], codes, y, n_classes, splits, F.cross_entropy, hp, seed)
+    train = _subsample(splits["train"], hp.probe_images, seed)
     with torch.no_grad():
-        accuracy = (net(codes[splits["test"]]).argmax(1) == y[splits["test"]]).float().mean().item()
+        accuracy = (net(codes[test]).argmax(1) == y[test]).float().mean().item()
         train_cross_entropy = F.cross_entropy(net(codes[train]), y[train]).item()
-    majority = np.bincount(target[splits["train"]]).argmax()
     return {
         "accuracy": accuracy,
-        "chance": float((target[splits["test"]] == majority).mean()),
-        "n": len(splits["test"]),
+        "chance": float(np.bincount(target[test]).max() / len(test)),
+        "n": len(test),
         "train_cross_entropy": train_cross_entropy,
         "trained": bool(train_cross_entropy < np.log(n_classes)),
     }
@@ -254,21 +241,14 @@ def fit_prediction(
     Returns its predictions for all N images and {mse, mse_of_mean, r2, n} on splits["test"]: r2 is the share of the code's
     variance that it explains there, 0 for a network that knows no more than the training mean.
     """
-    train, validation = (
-        _subsample(splits["train"], hp.probe_images, seed),
-        _subsample(splits["validation"], hp.probe_images // 4, seed),
-    )
-    mean, std = _standardisation(target[train])
+    mean, std = _standardisation(target[splits["train"]])
     y = torch.from_numpy((target - mean) / std)
-    net = _fit_network(
-        [PREDICTION_WIDTH, PREDICTION_WIDTH], source, y, target.shape[1], train, validation, F.mse_loss, hp.probe_epochs, seed
-    )
+    net = _fit_network([PREDICTION_WIDTH] * 2, source, y, target.shape[1], splits, F.mse_loss, hp, seed)
     with torch.no_grad():
         predicted = net(source).numpy() * std + mean
     test = splits["test"]
-    mse, mse_of_mean = ((target[test] - guess) ** 2 for guess in (predicted[test], mean))
-    scores = {"mse": float(mse.mean()), "mse_of_mean": float(mse_of_mean.mean()), "n": len(test)}
-    return predicted, {**scores, "r2": 1 - scores["mse"] / scores["mse_of_mean"]}
+    mse, mse_of_mean = (float(((target[test] - guess) ** 2).mean()) for guess in (predicted[test], mean))
+    return predicted, {"mse": mse, "mse_of_mean": mse_of_mean, "r2": 1 - mse / mse_of_mean, "n": len(test)}
 
 
 def embed(codes: np.ndarray, seed: int) -> np.ndarray:
@@ -282,14 +262,18 @@ def _fit_network(
     x: np.ndarray,
     y: Tensor,
     n_out: int,
-    train: np.ndarray,
-    validation: np.ndarray,
+    splits: dict[str, np.ndarray],
     loss: Callable[[Tensor, Tensor], Tensor],
-    epochs: int,
+    hp: HParams,
     seed: int,
 ) -> Callable[[np.ndarray], Tensor]:
-    """Fit an MLP by Adam (at 1e-2 for a linear map, else 3e-3, decaying to 0) and keep its best epoch on validation."""
+    """Fit an MLP by Adam (at 1e-2 for a linear map, else 3e-3, decaying to 0) and keep its best epoch on validation.
+
+    Of the training images at most hp.probe_images are used, and a quarter as many for validation.
+    """
     torch.manual_seed(seed)
+    train = _subsample(splits["train"], hp.probe_images, seed)
+    validation = _subsample(splits["validation"], hp.probe_images // 4, seed)
     mean, std = _standardisation(x[train])
 
     def inputs(rows: np.ndarray) -> Tensor:
@@ -299,12 +283,11 @@ def _fit_network(
     layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
     net = nn.Sequential(*layers, nn.Linear(widths[-1], n_out))
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3 if hidden else 1e-2, fused=True)
-    batch = 256
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, epochs * -(-len(train) // batch))
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, hp.probe_epochs * -(-len(train) // PROBE_BATCH))
     x_train, y_train, x_validation, y_validation = inputs(x[train]), y[train], inputs(x[validation]), y[validation]
     best, best_state = float("inf"), net.state_dict()
-    for _ in range(epochs):
-        for index in torch.randperm(len(train)).split(batch):
+    for _ in range(hp.probe_epochs):
+        for index in torch.randperm(len(train)).split(PROBE_BATCH):
             optimizer.zero_grad()
             loss(net(x_train[index]), y_train[index]).backward()
             optimizer.step()

@@ -61,7 +61,7 @@ def sheet(
 
 def swap_grid(top: np.ndarray, left: np.ndarray, swaps: np.ndarray, truth: np.ndarray) -> Figure:
     """Style transfer: s from `top` (C, 60, 60, 3), z from `left` (R, ...); `swaps` and, beside them, `truth` (R, C, ...)."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 5.7), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(11, 6.1), layout="constrained")
     for ax, images, name in zip(
         axes, (swaps, truth), ("decoded from (z, s)", "truth: the same character in the same pose"), strict=True
     ):
@@ -85,7 +85,7 @@ def interpolation_grid(grid: np.ndarray, first: np.ndarray, last: np.ndarray) ->
 
 def loss_curves(history: list[dict[str, float]], references: dict[str, float]) -> Figure:
     """Training terms and validation errors against images seen; `references` are MSEs drawn as lines in the last panel."""
-    figure, axes = plt.subplots(1, 4, figsize=(12, 2.7), layout="constrained")
+    figure, axes = plt.subplots(1, 4, figsize=(13, 2.7), layout="constrained")
     panels = (
         ("reconstruction", "squared error an image", BLUE, True), ("kl", "KL(q(z|x) || N(0, I)), nats", ORANGE, False),
         ("reverse", "reverse cycle, L1 of z", VERMILION, False),
@@ -99,7 +99,7 @@ def loss_curves(history: list[dict[str, float]], references: dict[str, float]) -
     for (name, mse), style in zip(references.items(), ("--", ":", "-."), strict=False):
         ax.axhline(mse, color=GREY, ls=style, lw=1, label=name)
     ax.set(title="MSE on validation identities", xlabel="images seen", yscale="log")
-    ax.legend(fontsize=7)
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
     return figure
 
 

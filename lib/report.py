@@ -136,7 +136,9 @@ def interpolation_finding(interpolation: dict) -> str:
 def probe_finding(probes: list[dict]) -> str:
     """Who and which pose each code gives away, by the MLP probe, between chance and ceiling."""
     found = {(e["code"], e["target"]): e for e in probes if e["probe"] == "mlp"}
-    untrained = sorted({e["target"] for e in found.values() if not e["trained"]})
+    untrained = [
+        f"{target} from {code.removesuffix('_mu')}" for (code, target), e in found.items() if not e["trained"] and code != "z"
+    ]
     attributes = [
         e for (code, target), e in found.items() if code == "z_mu" and target not in ("character", "identity", "pose")
     ]
@@ -150,7 +152,7 @@ def probe_finding(probes: list[dict]) -> str:
     else:
         text += f"No single attribute is read from z more than {100 * LEAK:.0f} points above chance."
     if untrained:
-        text += f" The probes of {', '.join(untrained)} did not train on some code: their accuracy says nothing about it."
+        text += f" The probes of {', '.join(untrained)} did not train: their accuracy says nothing."
     return text
 
 
