@@ -5,12 +5,14 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TextIO
 
 import nbformat
 import papermill
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from traitlets.config import Config
@@ -111,11 +113,13 @@ def _execute(name: str, folder: Path, parameters: dict, cell_seconds: int | None
     executed = folder / f"{name}.ipynb"
     started = time.monotonic()
     try:
-        papermill.execute_notebook(
-            ROOT / "notebooks" / f"{name}.ipynb", executed, parameters, kernel_name="python3", cwd=ROOT / "notebooks",
-            progress_bar=False, stderr_file=_Progress(sys.stderr), start_timeout=120, execution_timeout=cell_seconds,
-            config=Config({"KernelManager": {"transport": "ipc"}}),  # no port of the machine is opened
-        )  # fmt: skip
+        # The kernel's sockets lie in a folder that no other user of the machine can open, and leave nothing in the notebooks'.
+        with tempfile.TemporaryDirectory(prefix="cycle-vae-") as sockets:
+            papermill.execute_notebook(
+                ROOT / "notebooks" / f"{name}.ipynb", executed, parameters, kernel_name="python3", cwd=ROOT / "notebooks",
+                progress_bar=False, stderr_file=_Progress(sys.stderr), start_timeout=120, execution_timeout=cell_seconds,
+                config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
+            )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         if error.ename == "UserError":
             raise UserError(f"{name}: {error.evalue}") from None
@@ -124,6 +128,9 @@ def _execute(name: str, folder: Path, parameters: dict, cell_seconds: int | None
             f"{name} failed in its cell {error.exec_count} with {error.ename}: {error.evalue}\n{tail}\n"
             f"The executed copy is {_shown(executed)}."
         ) from None
+    except (CellTimeoutError, DeadKernelError) as error:
+        what = "took too long" if isinstance(error, CellTimeoutError) else "ended its kernel, perhaps for want of memory"
+        raise UserError(f"{name} {what}: run the same command again to go on from there") from None
     seconds = round(time.monotonic() - started, 1)
     notebook, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(executed, as_version=4), {})
     nbformat.write(notebook, executed)

@@ -148,7 +148,7 @@ def probe_finding(probes: list[dict]) -> str:
         f"z names the pose in {_of_ceiling(found['z_mu', 'pose'])}, s in {_of_ceiling(found['s', 'pose'])}. "
     )
     if worst["accuracy"] - worst["chance"] > LEAK:
-        text += f"z is not free of who: it gives away the {worst['target']} in {_of_ceiling(worst)}."
+        text += f"z is not free of who: it gives away the {worst['target'].replace('_', ' ')} in {_of_ceiling(worst)}."
     else:
         text += f"No single attribute is read from z more than {100 * LEAK:.0f} points above chance."
     if untrained:
