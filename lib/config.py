@@ -36,7 +36,8 @@ class HParams:
     s_dim: int = 64  # size of the specified code (published: 64)
     normalize_s: bool = True  # layer normalisation on s (published: no)
 
-    # losses, in units of one image: squared error summed over pixels, KL in nats, L1 summed over z
+    # losses, in units of one image: squared error summed over pixels, KL in nats, L1 summed over z; the reverse cycle has an
+    # Adam of its own, which no scale of its loss changes, so its frequency counts and its weight does not
     reconstruction_weight: float = 2.0  # published
     kl_weight: float = 10.0  # trial (published: 3): what z need not carry it gives up, so swaps come nearer to reconstructions
     reverse_weight: float = 10.0  # published
@@ -50,7 +51,7 @@ class HParams:
     beta2: float = 0.99  # Adam's second-moment decay (published: 0.999)
     lr_warmup: int = 100  # steps over which the learning rate rises from 0 (published: 0)
     lr_decay: bool = True  # linear decay to 0 at the end (published: none)
-    reverse_every: int = 4  # a reverse cycle every so many steps, with as many times its weight (published: 1)
+    reverse_every: int = 4  # a reverse cycle every so many steps (published: 1)
 
     # evaluation
     swap_samples: int = 10_000  # swaps against the truth, for each split

@@ -1,8 +1,8 @@
 """What the report claims: swaps against the true sprites, and what can be read from each code, beside chance and ceiling.
 
 A swap takes s from an image of A and z from an image of B in pose p, A and B of different identities; its truth is the image
-of A in pose p, which 2D Sprites holds. A probe is a classifier trained on frozen codes. Both are measured on images that
-share no image, to the bit, with what the model or the probe was trained on.
+of A in pose p, which 2D Sprites holds. A probe is a classifier trained on frozen codes. No swap is judged on an image that the
+model was trained on, no probe on one that the probe was trained on, to the bit.
 """
 
 import os
@@ -38,6 +38,13 @@ class Swaps(NamedTuple):
     s_image: np.ndarray  # (n,) where s is read
     z_image: np.ndarray  # (n,) where z is read
     target: np.ndarray  # (n,) the true image: the character of s_image in the pose of z_image
+
+
+class Probe(NamedTuple):
+    """A probe's scores, and what it believes of each test image."""
+
+    scores: dict[str, float]  # accuracy, chance, n, train_cross_entropy (nats), trained
+    log_posterior: np.ndarray  # (n, K), nats
 
 
 class Codes(NamedTuple):
@@ -98,6 +105,30 @@ def swap_error(model: CycleVAE, sprites: Sprites, swaps: Swaps) -> np.ndarray:
     return _errors_in_chunks(
         sprites, swaps, lambda part: swap_images(model, sprites, swaps.s_image[part], swaps.z_image[part])
     )  # fmt: skip
+
+
+def swap_error_by_attribute(sprites: Sprites, swaps: Swaps, errors: np.ndarray) -> dict[str, dict[str, dict[str, float]]]:
+    """Errors, `summarize`d, of the swaps in which the two characters differ in an attribute and of those in which they do not.
+
+    An attribute in which all or none of the swaps differ is left out.
+    """
+    a, b = (sprites.labels[sprites.character[image]] for image in (swaps.s_image, swaps.z_image))
+    differs = dict(zip(sprites.attributes, (a != b).T, strict=True))
+    return {
+        name: {"differs": summarize(errors[which]), "same": summarize(errors[~which])}
+        for name, which in differs.items()
+        if which.any() and not which.all()
+    }
+
+
+def nearest_pose_error(images: np.ndarray, sprites: Sprites, characters: np.ndarray) -> np.ndarray:
+    """`image_errors` (n, 3) of images (n, 60, 60, 3) in [0, 1] against the nearest of all true images of its character (n,)."""
+    nearest = []
+    for image, character in zip(images, characters, strict=True):
+        truth = sprites.images[character * P : (character + 1) * P].astype(np.float32) / 255
+        errors = image_errors(np.broadcast_to(image, truth.shape), truth)
+        nearest.append(errors[errors[:, 0].argmin()])
+    return np.array(nearest)
 
 
 def reconstruction_swaps(split: np.ndarray, n: int, seed: int) -> Swaps:
@@ -208,28 +239,45 @@ def probe_splits(sprites: Sprites, splits: dict[str, np.ndarray], target: str, s
     return "unseen poses", {name: np.flatnonzero(np.isin(group[sprites.pose], cut)) for name, cut in parts}
 
 
-def fit_probe(
-    kind: str, codes: np.ndarray, target: np.ndarray, splits: dict[str, np.ndarray], hp: HParams, seed: int
-) -> dict[str, float]:
-    """Accuracy on splits["test"] of a probe of `kind` "linear" or "mlp" from codes (N, D) to classes (N,).
+def fit_probe(kind: str, codes: np.ndarray, target: np.ndarray, splits: dict[str, np.ndarray], hp: HParams, seed: int) -> Probe:
+    """A probe on splits["test"], of `kind` "linear" or "mlp" from codes (N, D) to classes (N,).
 
     Codes are standardised on the training images; the epoch that is best on the validation images counts; test is read once.
-    Returns {accuracy, chance, n, train_cross_entropy, trained}: chance is the share of the most frequent class among the test
-    images, which no constant answer beats; `trained` is false where the training cross-entropy, in nats, is worse than a
-    uniform guess.
+    Chance is the share of the most frequent class among the test images, which no constant answer beats; `trained` is false
+    where the probe is no better than a uniform guess on its own training images, so that its accuracy is no evidence.
     """
     y, test, n_classes = torch.from_numpy(target), splits["test"], int(target.max()) + 1
     net = _fit_network([] if kind == "linear" else [PROBE_WIDTH], codes, y, n_classes, splits, F.cross_entropy, hp, seed)
     train = _subsample(splits["train"], hp.probe_images, seed)
     with torch.no_grad():
-        accuracy = (net(codes[test]).argmax(1) == y[test]).float().mean().item()
+        log_posterior = F.log_softmax(net(codes[test]), dim=1).numpy()
         train_cross_entropy = F.cross_entropy(net(codes[train]), y[train]).item()
-    return {
-        "accuracy": accuracy,
+    scores = {
+        "accuracy": float((log_posterior.argmax(axis=1) == target[test]).mean()),
         "chance": float(np.bincount(target[test]).max() / len(test)),
         "n": len(test),
         "train_cross_entropy": train_cross_entropy,
         "trained": bool(train_cross_entropy < np.log(n_classes)),
+    }
+    return Probe(scores, log_posterior)
+
+
+def identity_via_attributes(sprites: Sprites, test: np.ndarray, probes: dict[str, Probe]) -> dict[str, float]:
+    """Accuracy in naming one of all identities by the probes of its attributes: {accuracy, chance, n, trained}.
+
+    An identity is a tuple of attributes (all but the weapon). Its log-posterior is the sum of theirs, as if they were
+    independent given the code. So even identities that no probe has seen can be named, and a leak is found that a classifier
+    of hundreds of identities is too weak to see.
+    """
+    names = sprites.attributes[:-1]
+    labels = np.unique(sprites.labels[:, :-1], axis=0)  # in the order of `Sprites.identity`
+    log_posterior = sum(probes[name].log_posterior[:, labels[:, k]] for k, name in enumerate(names))
+    truth = sprites.identity[test]
+    return {
+        "accuracy": float((log_posterior.argmax(axis=1) == truth).mean()),
+        "chance": float(np.bincount(truth).max() / len(test)),
+        "n": len(test),
+        "trained": any(probes[name].scores["trained"] for name in names),
     }
 
 
@@ -282,12 +330,14 @@ def _fit_network(
     widths = [x.shape[1], *hidden]
     layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
     net = nn.Sequential(*layers, nn.Linear(widths[-1], n_out))
+    nn.init.zeros_(net[-1].weight)  # the first guess is the uniform one, or the mean, so that what is kept is never worse
+    nn.init.zeros_(net[-1].bias)
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3 if hidden else 1e-2, fused=True)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, hp.probe_epochs * -(-len(train) // PROBE_BATCH))
     x_train, y_train, x_validation, y_validation = inputs(x[train]), y[train], inputs(x[validation]), y[validation]
-    best, best_state = float("inf"), net.state_dict()
-    for _ in range(hp.probe_epochs):
-        for index in torch.randperm(len(train)).split(PROBE_BATCH):
+    best, best_state = float("inf"), {}
+    for epoch in range(hp.probe_epochs + 1):
+        for index in torch.randperm(len(train)).split(PROBE_BATCH) if epoch else ():
             optimizer.zero_grad()
             loss(net(x_train[index]), y_train[index]).backward()
             optimizer.step()

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from torchvision.utils import make_grid
 
 from lib.batches import to_float, to_uint8
 from lib.config import run_dir
 
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#777777"
+BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
+OKABE_ITO = ListedColormap([BLUE, ORANGE, "#009E73", VERMILION, "#CC79A7", "#56B4E9", "#F0E442", "black"])
 CODE_COLOURS = {"s": BLUE, "z_mu": VERMILION, "z": ORANGE}
 CODE_NAMES = {"s": "s", "z_mu": "z (mean)", "z": "z (sampled)"}
 GAP = 2  # pixels between the images of a sheet
@@ -66,8 +68,8 @@ def swap_grid(top: np.ndarray, left: np.ndarray, swaps: np.ndarray, truth: np.nd
         axes, (swaps, truth), ("decoded from (z, s)", "truth: the same character in the same pose"), strict=True
     ):
         _show_with_headers(ax, images, top, left)
-        ax.set_title(name)
-        ax.set_xlabel("s from the top row, z from the left column")
+        ax.set_title(name, fontsize=13)
+        ax.set_xlabel("s from the top row, z from the left column", fontsize=13)
     return figure
 
 
@@ -76,24 +78,24 @@ def interpolation_grid(grid: np.ndarray, first: np.ndarray, last: np.ndarray) ->
     figure, axes = plt.subplots(1, 3, figsize=(7.4, 5.4), width_ratios=[1, 7, 1], layout="constrained")
     for ax, image, name in ((axes[0], first, "corner (1, 1)\ndecoded"), (axes[2], last, "corner (8, 8)\ndecoded")):
         _show(ax, image[None, None])
-        ax.set_title(name, fontsize=7)
+        ax.set_title(name, fontsize=11)
     _show(axes[1], grid)
-    axes[1].set_xlabel("s: from the left sprite's to the right one's")
-    axes[1].set_ylabel("z: from the left sprite's to the right one's")
+    axes[1].set_xlabel("s: from the left sprite's to the right one's", fontsize=14)
+    axes[1].set_ylabel("z: from the left sprite's to the right one's", fontsize=14)
     return figure
 
 
 def loss_curves(history: list[dict[str, float]], references: dict[str, float]) -> Figure:
     """Training terms and validation errors against images seen; `references` are MSEs drawn as lines in the last panel."""
-    figure, axes = plt.subplots(1, 4, figsize=(13, 2.7), layout="constrained")
+    figure, axes = plt.subplots(2, 2, figsize=(7.5, 4.4), layout="constrained")
     panels = (
         ("reconstruction", "squared error an image", BLUE, True), ("kl", "KL(q(z|x) || N(0, I)), nats", ORANGE, False),
         ("reverse", "reverse cycle, L1 of z", VERMILION, False),
     )  # fmt: skip
-    for ax, (name, label, colour, log) in zip(axes, panels, strict=False):
+    for ax, (name, label, colour, log) in zip(axes.flat, panels, strict=False):
         ax.plot(*_series(history, name), color=colour, lw=1.2)
         ax.set(title=label, xlabel="images seen", yscale="log" if log else "linear")
-    ax = axes[3]
+    ax = axes[1, 1]
     for name, label, colour in (("validation_swap", "swap", VERMILION), ("validation_reconstruction", "own s and z", BLUE)):
         ax.plot(*_series(history, name), color=colour, label=label, lw=1.2, marker=".", ms=4)
     for (name, mse), style in zip(references.items(), ("--", ":", "-."), strict=False):
@@ -108,7 +110,7 @@ def cycle_diagram(forward: Sequence[np.ndarray], reverse: Sequence[np.ndarray]) 
 
     forward: x1, x2, decode(z1, s2), decode(z2, s1); reverse: x_a, x_b, decode(z, s_a), decode(z, s_b).
     """
-    figure, axes = plt.subplots(1, 2, figsize=(11, 2.5), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(9, 2.1), layout="constrained")
     texts = (
         (
             "forward cycle: encoder and decoder learn", ("$x_1$", "$x_2$"), ("$g(z_1, s_2)$", "$g(z_2, s_1)$"),
@@ -176,7 +178,7 @@ def probe_chart(probes: list[dict], probe: str) -> Figure:
     """Accuracy of one kind of probe on each code and target, between chance (line) and the Bayes ceiling (line)."""
     chosen = [entry for entry in probes if entry["probe"] == probe]
     targets = list(dict.fromkeys(entry["target"] for entry in chosen))
-    figure, ax = plt.subplots(figsize=(8.5, 2.9), layout="constrained")
+    figure, ax = plt.subplots(figsize=(7.5, 2.7), layout="constrained")
     for k, code in enumerate(CODE_COLOURS):
         entries = [next(e for e in chosen if e["code"] == code and e["target"] == target) for target in targets]
         at = np.arange(len(targets)) + 0.26 * (k - 1)
@@ -191,15 +193,18 @@ def probe_chart(probes: list[dict], probe: str) -> Figure:
     return figure
 
 
-def embedding_panels(points: dict[str, np.ndarray], colours: dict[str, np.ndarray]) -> Figure:
-    """t-SNE of each code (columns), coloured by each factor (rows): {code: (n, 2)}, {factor: (n,) classes}."""
+def embedding_panels(points: dict[str, np.ndarray], classes: dict[str, tuple[np.ndarray, Sequence[str]]]) -> Figure:
+    """t-SNE of each code (columns), coloured by each factor (rows): {code: (n, 2)}, {factor: ((n,) class, names of up to 8)}."""
     figure, axes = plt.subplots(
-        len(colours), len(points), figsize=(3.6 * len(points), 3.3 * len(colours)), squeeze=False, layout="constrained"
+        len(classes), len(points), figsize=(7.5, 3.2 * len(classes)), squeeze=False, layout="constrained"
     )
-    for row, (factor, classes) in zip(axes, colours.items(), strict=True):
+    for row, (factor, (number, names)) in zip(axes, classes.items(), strict=True):
         for ax, (code, xy) in zip(row, points.items(), strict=True):
-            ax.scatter(*xy.T, c=classes, cmap="tab20", s=6, lw=0)
+            dots = ax.scatter(*xy.T, c=number, cmap=OKABE_ITO, vmin=-0.5, vmax=7.5, s=6, lw=0)
             ax.set(title=f"{CODE_NAMES[code]}, coloured by {factor}", xticks=[], yticks=[])
+        present = sorted(set(number))
+        handles, _ = dots.legend_elements(num=present)
+        row[-1].legend(handles, [names[k] for k in present], loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     return figure
 
 

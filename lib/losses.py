@@ -1,7 +1,7 @@
 """Losses of the cycle-consistent VAE (Jha et al., ECCV 2018, sections 3.2 and 3.3).
 
 B batch, Z = hp.z_dim, S = hp.s_dim; images (B, 3, H, W) in [0, 1]. Each term is in nats or squared units *per image*,
-so the published weights 2, 3, 10 mean what they say.
+so the published weights 2 and 3 mean what they say (the third, 10, scales a loss that has an Adam of its own).
 """
 
 from typing import NamedTuple

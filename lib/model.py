@@ -58,7 +58,7 @@ class Encoder(nn.Module):
         self.z_mu_head = nn.Linear(n_features, hp.z_dim)
         self.z_logvar_head = nn.Linear(n_features, hp.z_dim)
         self.s_head = nn.Linear(n_features, hp.s_dim)
-        # Without a scale of its own, s cannot shrink or grow to trade against z.
+        # Every image's s has one size, whatever its contrast, so that s of several images can be exchanged.
         self.s_norm = nn.LayerNorm(hp.s_dim) if hp.normalize_s else nn.Identity()
 
     def forward(self, x: Tensor) -> Latents:

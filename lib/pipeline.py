@@ -77,9 +77,18 @@ def run_all(options: argparse.Namespace) -> Path:
         _say("no archive of 2D Sprites is present: the sprites are drawn by code (--source drawn)")
     run = options.run or run_name(source, options.preset, options.seed, overrides)
     folder = run_dir(run)
+    settings = {"source": source, "preset": options.preset, "seed": options.seed, "overrides": overrides, "run": run}
+    if options.start > "02":
+        stored = report.read_results(run)
+        differing = [
+            f"{name} {stored[name]}, not {value}" for name, value in settings.items() if stored.get(name, value) != value
+        ]
+        if differing:
+            raise UserError(f"run '{run}' has {'; '.join(differing)}: name another with --run, or leave out --from")
+    if options.fresh and options.start != "01":
+        raise UserError("--fresh starts again from the first notebook: leave out --from")
     if options.fresh and folder.exists():
         shutil.rmtree(folder)
-    settings = {"source": source, "preset": options.preset, "seed": options.seed, "overrides": overrides, "run": run}
     _say(f"run '{run}' ({source}, preset {options.preset}, seed {options.seed}) into {_shown(folder)}")
     for number, name in enumerate(NOTEBOOKS, 1):
         if name[:2] >= options.start:

@@ -20,9 +20,9 @@ ATTRIBUTION = {
     "sprites": "Sprites: Liberated Pixel Cup (CC-BY-SA 3.0 and GPL 3.0), as published by Reed et al. (NIPS 2015).",
     "drawn": "The sprites were drawn by this project's own code (lib/drawn.py); no foreign art is shown.",
 }
-WORKING_KL = 1.0  # nats: a z that carries less than about one bit does not hold a pose
+WORKING_KL = 1.0  # nats: a z that carries less does not hold a pose
 JUMP = 4.0  # times the mean step: where one of 11 steps takes more than a third of the way, the way is not even
-LEAK = 0.05  # accuracy above chance from which on an attribute counts as given away
+LEAK = 0.1  # of the way from chance to the ceiling, from which on a factor counts as given away
 
 
 def versions() -> dict[str, str]:
@@ -76,13 +76,15 @@ def build_report(run: str) -> Path:
 
 def data_finding(data: dict) -> str:
     """What the data allow any classifier to reach."""
-    ceilings = data["ceilings"]
+    caps = {
+        f"one of {data['characters']} characters": data["ceilings"]["character"],
+        f"one of {data['identities']} identities": data["ceilings"]["identity"],
+        f"one of {data['poses']} poses": data["ceilings"]["pose"],
+    }
+    capped = [f"{what} in more than {_percent(ceiling)}" for what, ceiling in caps.items() if ceiling < 1]
     return (
         f"Of {data['images']:,} images {data['distinct_images']:,} are distinct, because characters that differ in the weapon "
-        f"alone look the same wherever it is hidden. From one image nobody can name one of {data['characters']} characters "
-        f"more often than "
-        f"{_percent(ceilings['character'])}, one of {data['identities']} identities more often than "
-        f"{_percent(ceilings['identity'])}, or the pose more often than {_percent(ceilings['pose'])}."
+        f"alone look the same wherever it is hidden. From one image nobody can name {' or '.join(capped)} of the images."
     )
 
 
@@ -92,15 +94,16 @@ def training_finding(training: dict) -> str:
     first, final = (training[when]["reconstruction"] for when in ("first", "final"))
     cost = (
         f"Training on {training['pairs']:,} pairs took {training['seconds'] / 60:.1f} minutes, "
-        f"{training['pairs_per_second']:.0f} pairs/s; the squared error of an image went from {first:.0f} to {final:.0f}."
+        f"{training['pairs_per_second']:.0f} pairs/s; the squared error of an image went from {first:.0f}, over the first steps, "
+        f"to {final:.0f}."
     )
     if kl < WORKING_KL:
-        return f"{cost} z collapsed: it carries {kl:.2f} nats an image, so it holds no pose: this run failed."
-    return f"{cost} z carries {kl:.1f} nats an image, where naming one of the poses takes {training['pose_nats']:.1f}."
+        return f"{cost} z collapsed: it is charged {kl:.2f} nats an image, so it holds no pose: this run failed."
+    return f"{cost} z is charged {kl:.1f} nats an image, a bound on what it carries; naming a pose takes {training['pose_nats']:.1f}."
 
 
 def swap_finding(swap: dict, reconstruction: dict) -> str:
-    """On which side of the simple predictors the model stands."""
+    """On which side of the simple predictors the model stands, and what z brings along that it should not."""
     test, predictors = swap["test"]["psnr"], swap["predictors"]
     beaten = [name for name, error in predictors.items() if test > error["psnr"]]
     best = max(beaten, key=lambda name: predictors[name]["psnr"], default=None)
@@ -111,12 +114,26 @@ def swap_finding(swap: dict, reconstruction: dict) -> str:
         verdict = "It beats no simple predictor: this run did not learn to swap."
     else:
         verdict = (
-            f"It beats {best.replace('_', ' ')} ({predictors[best]['psnr']:.1f} dB) but not retrieval ({retrieval:.1f} dB): "
-            "by this measure it does not yet do better than remembering the nearest training character."
+            f"It beats {_plain(best)} ({predictors[best]['psnr']:.1f} dB) but not retrieval ({retrieval:.1f} dB): by this measure "
+            "it does not yet do better than remembering the nearest training character."
         )
+    ratios = {name: e["differs"]["mse"] / e["same"]["mse"] for name, e in swap["by_attribute"].items()}
+    worst = max(ratios, key=ratios.get, default=None)
+    brings = worst and (
+        f" The error depends most on the {_plain(worst)}: where the two characters differ in it, it is {ratios[worst]:.2f} times "
+        "that where they do not."
+    )
     return (
         f"On unseen identities a swap reaches {test:.1f} dB against the true sprite, a plain reconstruction "
-        f"{reconstruction['test']['psnr']:.1f} dB. {verdict}"
+        f"{reconstruction['test']['psnr']:.1f} dB. {verdict}{brings or ''}"
+    )
+
+
+def prior_finding(prior: dict) -> str:
+    """Whether a z from the prior is a pose of the data."""
+    return (
+        f"A sprite from z ~ N(0, I) lies at {prior['samples']['psnr']:.1f} dB from the nearest true image of its character, "
+        f"a swap at {prior['swaps']['psnr']:.1f} dB."
     )
 
 
@@ -128,36 +145,48 @@ def interpolation_finding(interpolation: dict) -> str:
         f"along one in z {largest['z']:.1f} times (medians over {interpolation['n']} pairs of test sprites)"
     )
     jumpy = [code for code, step in largest.items() if step > JUMP]
-    if jumpy:
-        return f"{text}: a path in {' and in '.join(jumpy)} jumps rather than changes."
-    return f"{text}: neither path jumps. A path's end lies at {interpolation['end_psnr']:.1f} dB from its real sprite."
+    return f"{text}: a path in {' and in '.join(jumpy)} jumps." if jumpy else f"{text}: neither path jumps."
 
 
 def probe_finding(probes: list[dict]) -> str:
-    """Who and which pose each code gives away, by the MLP probe, between chance and ceiling."""
-    found = {(e["code"], e["target"]): e for e in probes if e["probe"] == "mlp"}
-    untrained = [
-        f"{target} from {code.removesuffix('_mu')}" for (code, target), e in found.items() if not e["trained"] and code != "z"
-    ]
-    attributes = [
-        e for (code, target), e in found.items() if code == "z_mu" and target not in ("character", "identity", "pose")
-    ]
-    worst = max(attributes, key=lambda e: e["accuracy"] - e["chance"])
+    """Who and which pose each code gives away, between chance and ceiling; MLP probes, and identity also by its attributes."""
+    found = {(e["code"], e["target"], e["probe"]): e for e in probes}
+
+    def says(code: str, target: str, probe: str = "mlp") -> str:
+        entry = found[code, target, probe]
+        if not entry["trained"]:
+            return "in no share that a probe could learn"
+        ceiling = f", ceiling {_percent(entry['ceiling'])}" if entry["ceiling"] < 0.9995 else ""
+        return f"in {_percent(entry['accuracy'])} (chance {_percent(entry['chance'])}{ceiling})"
+
+    attributes = [e for e in probes if e["probe"] == "mlp" and e["target"] not in ("character", "identity", "pose")]
+    leaks = {code: [e for e in attributes if e["code"] == code and _leak(e) > LEAK] for code in ("z_mu", "z")}
     text = (
-        f"s names the identity in {_of_ceiling(found['s', 'identity'])}, z in {_of_ceiling(found['z_mu', 'identity'])}. "
-        f"z names the pose in {_of_ceiling(found['z_mu', 'pose'])}, s in {_of_ceiling(found['s', 'pose'])}. "
+        f"s names the identity {says('s', 'identity')} of the images, the mean of z {says('z_mu', 'identity')} or, attribute by "
+        f"attribute, {says('z_mu', 'identity', 'attributes')}. The mean of z names the pose {says('z_mu', 'pose')}, a sample of "
+        f"z, which is what the decoder saw in training, {says('z', 'pose')}. "
     )
-    if worst["accuracy"] - worst["chance"] > LEAK:
-        text += f"z is not free of who: it gives away the {worst['target'].replace('_', ' ')} in {_of_ceiling(worst)}."
+    if leaks["z_mu"]:
+        worst = max(leaks["z_mu"], key=_leak)["target"]
+        named = [_plain(e["target"]) for e in sorted(leaks["z"], key=_leak, reverse=True)]
+        text += (
+            f"The mean of z is not free of who: most of all it gives away the {_plain(worst)}, {says('z_mu', worst)}; a sample of "
+            f"z gives away {' and '.join(named) if named else 'no attribute'}. "
+        )
     else:
-        text += f"No single attribute is read from z more than {100 * LEAK:.0f} points above chance."
-    if untrained:
-        text += f" The probes of {', '.join(untrained)} did not train: their accuracy says nothing."
-    return text
+        text += "No attribute is read from z beyond chance. "
+    holder = "s is not free of the pose" if _leak(found["s", "pose", "mlp"]) > LEAK else "s is free of the pose"
+    return f"{text}{holder}: it names it {says('s', 'pose')}."
 
 
-def _of_ceiling(entry: dict) -> str:
-    return f"{_percent(entry['accuracy'])} of images (chance {_percent(entry['chance'])}, ceiling {_percent(entry['ceiling'])})"
+def _leak(entry: dict) -> float:
+    """How far a probe comes on the way from chance to the ceiling."""
+    way = entry["ceiling"] - entry["chance"]
+    return (entry["accuracy"] - entry["chance"]) / way if entry["trained"] and way > 0 else 0.0
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _percent(share: float) -> str:

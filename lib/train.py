@@ -125,7 +125,7 @@ def train_step(
         half = len(x) // (2 * hp.group_size) * hp.group_size
         agreement = reverse_cycle_loss(model, x[:half], x[-half:], noise(half))
         reverse.zero_grad()
-        (hp.reverse_every * hp.reverse_weight * agreement).backward()
+        (hp.reverse_weight * agreement).backward()
         reverse.step()
         terms["reverse"] = agreement.detach()
     return terms
@@ -148,10 +148,11 @@ def fit(
     model = run.model.to(device, memory_format=torch.channels_last)
     optimizers = make_optimizers(model, hp)
     generator = torch.Generator().manual_seed(run.seed)
-    run.device = str(device)
     _resume(run, optimizers, generator)
     if run.finished:
+        model.eval()
         return run
+    run.device = str(device)
 
     images = torch.from_numpy(sprites.images)
     valid = valid_mask(sprites, train)
@@ -252,7 +253,8 @@ def _resume(run: Run, optimizers: tuple[torch.optim.Optimizer, ...], generator: 
             "start afresh with --fresh"
         )
     run.model.load_state_dict(state["weights"])
-    run.step, run.seconds, run.history = state["step"], state["seconds"], state["history"]
+    for name in ("step", "seconds", "history", "device"):
+        setattr(run, name, state[name])
     if "generator" in state:
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)

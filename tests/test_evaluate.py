@@ -8,11 +8,14 @@ from lib import config
 from lib.batches import to_float
 from lib.config import make_hparams
 from lib.evaluate import (
+    Probe,
     bayes_ceiling,
     encode_all,
     fit_prediction,
     fit_probe,
+    identity_via_attributes,
     image_errors,
+    nearest_pose_error,
     predictor_errors,
     probe_splits,
     probe_targets,
@@ -21,6 +24,7 @@ from lib.evaluate import (
     sample_swaps,
     summarize,
     swap_error,
+    swap_error_by_attribute,
 )
 from lib.sprites import P, split_by_identity
 from lib.train import new_run, save_run
@@ -148,9 +152,9 @@ def test_a_perfect_code_is_read_at_any_scale_and_a_useless_one_at_chance(pose_pa
         scale
     )
     useless = RNG.normal(size=(6_000, 20)).astype(np.float32)
-    found = fit_probe(kind, perfect, labels, parts, HP, seed=0)
+    found = fit_probe(kind, perfect, labels, parts, HP, seed=0).scores
     assert found["accuracy"] > 0.99 and found["trained"] and found["n"] == 1_000
-    assert fit_probe(kind, useless, labels, parts, HP, seed=0)["accuracy"] == pytest.approx(found["chance"], abs=0.03)
+    assert fit_probe(kind, useless, labels, parts, HP, seed=0).scores["accuracy"] == pytest.approx(found["chance"], abs=0.03)
 
 
 def test_a_leak_is_read_in_its_share(pose_parts):
@@ -159,14 +163,14 @@ def test_a_leak_is_read_in_its_share(pose_parts):
     accuracies = []
     for share in (0.0, 0.3, 0.6):
         code = np.eye(20, dtype=np.float32)[labels] * (RNG.random((6_000, 1)) < share).astype(np.float32)
-        accuracies.append(fit_probe("mlp", code, labels, parts, HP, seed=0)["accuracy"])
+        accuracies.append(fit_probe("mlp", code, labels, parts, HP, seed=0).scores["accuracy"])
         assert accuracies[-1] == pytest.approx(share + (1 - share) / 20, abs=0.05)
     assert accuracies == sorted(accuracies)
 
 
 def test_a_constant_code_is_read_at_chance(pose_parts):
     labels, parts = pose_parts
-    found = fit_probe("mlp", np.ones((6_000, 4), np.float32), labels, parts, HP, seed=0)
+    found = fit_probe("mlp", np.ones((6_000, 4), np.float32), labels, parts, HP, seed=0).scores
     assert found["accuracy"] == pytest.approx(1 / 20, abs=0.03)
 
 
@@ -175,8 +179,45 @@ def test_no_constant_answer_beats_chance(pose_parts):
     _, parts = pose_parts
     labels = np.zeros(6_000, np.int64)
     labels[parts["test"][:700]] = 1
-    found = fit_probe("linear", np.ones((6_000, 3), np.float32), labels, parts, HP, seed=0)
+    found = fit_probe("linear", np.ones((6_000, 3), np.float32), labels, parts, HP, seed=0).scores
     assert found["chance"] == pytest.approx(0.7) and found["accuracy"] <= found["chance"]
+
+
+def test_identity_via_attributes_is_right_or_at_chance_as_the_attributes_are(few_sprites, splits):
+    labels, test = few_sprites.labels[few_sprites.character[splits["test"]]], splits["test"]
+
+    def planted(certainty):
+        """Log-posteriors that give the true value of each attribute `certainty`, and the rest to all values alike."""
+        probes = {}
+        for k, name in enumerate(few_sprites.attributes):
+            K = int(few_sprites.labels[:, k].max()) + 1
+            posterior = np.full((len(test), K), (1 - certainty) / K)
+            posterior[np.arange(len(test)), labels[:, k]] += certainty
+            probes[name] = Probe({"trained": True}, np.log(posterior))
+        return identity_via_attributes(few_sprites, test, probes)
+
+    assert planted(0.9)["accuracy"] == 1
+    useless = planted(0.0)
+    assert useless["accuracy"] <= useless["chance"] < 1 and useless["n"] == len(test)
+
+
+def test_swap_error_by_attribute_finds_what_z_brings_along(few_sprites, splits):
+    swaps = sample_swaps(few_sprites, splits["train"], 500, seed=0)
+    differs = (
+        few_sprites.labels[few_sprites.character[swaps.s_image]] != few_sprites.labels[few_sprites.character[swaps.z_image]]
+    )
+    errors = np.ones((500, 3))
+    errors[differs[:, 0], 0] = 4
+    found = swap_error_by_attribute(few_sprites, swaps, errors)
+    first = few_sprites.attributes[0]
+    assert found[first]["differs"]["mse"] == 4 and found[first]["same"]["mse"] == 1
+    assert all(found[name]["differs"]["n"] + found[name]["same"]["n"] == 500 for name in found)
+
+
+def test_the_nearest_pose_of_a_true_image_is_itself(few_sprites):
+    images = few_sprites.images[[5, P + 7]] / np.float32(255)
+    assert nearest_pose_error(images, few_sprites, np.array([0, 1]))[:, 0].tolist() == [0, 0]
+    assert nearest_pose_error(images * 0, few_sprites, np.array([0, 1]))[:, 0].min() > 0
 
 
 def test_prediction_of_a_function_and_of_noise(pose_parts):

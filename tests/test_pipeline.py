@@ -31,6 +31,7 @@ def reports(tmp_path, monkeypatch):
         (["--set", "z_dim=-1"], "z_dim must be at least 1, not -1"),
         (["--seed", "-1"], "--seed takes a whole number from 0"),
         (["--run", "../up"], "cannot name a run"),
+        (["--source", "drawn", "--fresh", "--from", "03"], "--fresh starts again .* leave out --from"),
         (["--source", "drawn", "--archive", "somewhere"], "--source drawn needs no archive"),
     ],
 )
@@ -81,7 +82,12 @@ def test_results_are_joined_and_hold_finite_numbers_only(reports):
 
 def swap(test):
     predictors = {"black": 12.0, "mean": 15.3, "pose_mean": 18.8, "additive": 21.3, "retrieval": 26.1}
-    return {"test": {"psnr": test}, "predictors": {name: {"psnr": value} for name, value in predictors.items()}}
+    by_attribute = {
+        "skin": {"differs": {"mse": 3.0}, "same": {"mse": 2.0}},
+        "legs": {"differs": {"mse": 2.0}, "same": {"mse": 2.0}},
+    }
+    errors = {name: {"psnr": value} for name, value in predictors.items()}
+    return {"test": {"psnr": test}, "predictors": errors, "by_attribute": by_attribute}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +100,8 @@ def swap(test):
     ],
 )
 def test_the_verdict_on_swaps_follows_from_the_numbers(psnr, verdict):
-    assert re.search(verdict, report.swap_finding(swap(psnr), {"test": {"psnr": 30.0}}))
+    finding = report.swap_finding(swap(psnr), {"test": {"psnr": 30.0}})
+    assert re.search(verdict, finding) and "depends most on the skin" in finding and "1.50 times" in finding
 
 
 def test_a_collapsed_run_is_called_so():
@@ -104,20 +111,31 @@ def test_a_collapsed_run_is_called_so():
     assert "z collapsed" in report.training_finding({**training, "kl_nats": 0.1})
 
 
-def probes(leak, trained=True):
-    rows = [(c, t, 0.9) for c in ("s", "z_mu") for t in ("identity", "pose")] + [
-        ("s", "skin", 0.9),
-        ("z_mu", "skin", 0.5 + leak),
+def probes(leak=0.0, trained=True, pose_from_s=0.9):
+    """MLP probes with chance 0.5 and ceiling 1, in which the mean of z gives away the skin by `leak`."""
+    rows = [
+        *((code, target, "mlp", 0.9) for code in ("s", "z_mu", "z") for target in ("identity", "pose")),
+        *(("z_mu", "identity", "attributes", 0.7), ("s", "skin", "mlp", 0.9)),
+        *(("z_mu", "skin", "mlp", 0.5 + leak), ("z", "skin", "mlp", 0.5), ("s", "pose", "mlp", pose_from_s)),
     ]
-    common = {"probe": "mlp", "chance": 0.5, "ceiling": 1.0, "trained": trained}
-    return [{"code": code, "target": target, "accuracy": accuracy, **common} for code, target, accuracy in rows]
+    common = {"chance": 0.5, "ceiling": 1.0, "trained": trained}
+    return [
+        {"code": code, "target": target, "probe": probe, "accuracy": accuracy, **common}
+        for code, target, probe, accuracy in rows
+    ]
 
 
-def test_a_leak_is_named_and_an_untrained_probe_is_no_evidence():
-    assert "gives away the skin in 80.0 %" in report.probe_finding(probes(0.3))
-    clean = report.probe_finding(probes(0.0))
-    assert "No single attribute" in clean and "did not train" not in clean
-    assert "did not train" in report.probe_finding(probes(0.0, trained=False))
+def test_leaks_are_named_on_either_side():
+    leaking = report.probe_finding(probes(leak=0.3))
+    assert "gives away the skin, in 80.0 %" in leaking and "a sample of z gives away no attribute" in leaking
+    assert "No attribute is read from z" in report.probe_finding(probes(leak=0.01))
+    assert "s is not free of the pose" in leaking
+    assert "s is free of the pose" in report.probe_finding(probes(pose_from_s=0.5))
+
+
+def test_a_probe_that_did_not_train_gives_no_number():
+    finding = report.probe_finding(probes(leak=0.3, trained=False))
+    assert "in no share that a probe could learn" in finding and "80.0 %" not in finding
 
 
 def test_a_path_that_jumps_is_called_so():
