@@ -78,7 +78,7 @@ def interpolation_grid(grid: np.ndarray, first: np.ndarray, last: np.ndarray) ->
     figure, axes = plt.subplots(1, 3, figsize=(7.4, 5.4), width_ratios=[1, 7, 1], layout="constrained")
     for ax, image, name in ((axes[0], first, "corner (1, 1)\ndecoded"), (axes[2], last, "corner (8, 8)\ndecoded")):
         _show(ax, image[None, None])
-        ax.set_title(name, fontsize=11)
+        ax.set_title(name, fontsize=8)
     _show(axes[1], grid)
     axes[1].set_xlabel("s: from the left sprite's to the right one's", fontsize=14)
     axes[1].set_ylabel("z: from the left sprite's to the right one's", fontsize=14)
@@ -175,14 +175,20 @@ def predictor_bars(errors: dict[str, dict[str, float]]) -> Figure:
 
 
 def probe_chart(probes: list[dict], probe: str) -> Figure:
-    """Accuracy of one kind of probe on each code and target, between chance (line) and the Bayes ceiling (line)."""
+    """Accuracy of one kind of probe on each code and target beside chance and the Bayes ceiling; none where it did not train."""
     chosen = [entry for entry in probes if entry["probe"] == probe]
     targets = list(dict.fromkeys(entry["target"] for entry in chosen))
     figure, ax = plt.subplots(figsize=(7.5, 2.7), layout="constrained")
     for k, code in enumerate(CODE_COLOURS):
         entries = [next(e for e in chosen if e["code"] == code and e["target"] == target) for target in targets]
         at = np.arange(len(targets)) + 0.26 * (k - 1)
-        ax.bar(at, [100 * e["accuracy"] for e in entries], width=0.25, color=CODE_COLOURS[code], label=CODE_NAMES[code])
+        ax.bar(
+            at,
+            [100 * e["accuracy"] if e["trained"] else 0 for e in entries],
+            width=0.25,
+            color=CODE_COLOURS[code],
+            label=CODE_NAMES[code],
+        )
         if k == 1:
             for name, style in (("chance", ":"), ("ceiling", "-")):
                 levels = [100 * e[name] for e in entries]

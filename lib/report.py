@@ -160,27 +160,27 @@ def probe_finding(probes: list[dict]) -> str:
         return f"in {_percent(entry['accuracy'])} (chance {_percent(entry['chance'])}{ceiling})"
 
     attributes = [e for e in probes if e["probe"] == "mlp" and e["target"] not in ("character", "identity", "pose")]
-    leaks = {code: [e for e in attributes if e["code"] == code and _leak(e) > LEAK] for code in ("z_mu", "z")}
+    leaks = {code: [e for e in attributes if e["code"] == code and leak(e) > LEAK] for code in ("z_mu", "z")}
     text = (
         f"s names the identity {says('s', 'identity')} of the images, the mean of z {says('z_mu', 'identity')} or, attribute by "
         f"attribute, {says('z_mu', 'identity', 'attributes')}. The mean of z names the pose {says('z_mu', 'pose')}, a sample of "
         f"z, which is what the decoder saw in training, {says('z', 'pose')}. "
     )
     if leaks["z_mu"]:
-        worst = max(leaks["z_mu"], key=_leak)["target"]
-        named = [_plain(e["target"]) for e in sorted(leaks["z"], key=_leak, reverse=True)]
+        worst = max(leaks["z_mu"], key=leak)["target"]
+        named = [_plain(e["target"]) for e in sorted(leaks["z"], key=leak, reverse=True)]
         text += (
             f"The mean of z is not free of who: most of all it gives away the {_plain(worst)}, {says('z_mu', worst)}; a sample of "
             f"z gives away {' and '.join(named) if named else 'no attribute'}. "
         )
     else:
         text += "No attribute is read from z beyond chance. "
-    holder = "s is not free of the pose" if _leak(found["s", "pose", "mlp"]) > LEAK else "s is free of the pose"
+    holder = "s is not free of the pose" if leak(found["s", "pose", "mlp"]) > LEAK else "s is free of the pose"
     return f"{text}{holder}: it names it {says('s', 'pose')}."
 
 
-def _leak(entry: dict) -> float:
-    """How far a probe comes on the way from chance to the ceiling."""
+def leak(entry: dict) -> float:
+    """How far a probe comes on the way from chance (0) to the ceiling (1)."""
     way = entry["ceiling"] - entry["chance"]
     return (entry["accuracy"] - entry["chance"]) / way if entry["trained"] and way > 0 else 0.0
 

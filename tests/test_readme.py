@@ -7,6 +7,7 @@ import pytest
 
 from lib.config import ROOT
 from lib.pipeline import NOTEBOOKS
+from lib.report import leak as leaked
 
 README = ROOT / "README.md"
 RUNS = {"drawn": "drawn sprites", "sprites": "2D Sprites"}
@@ -31,17 +32,36 @@ def results_table(runs):
             cells.append(f"{entry['psnr']:.1f} ({entry['mse']:.4f})")
         return [name, *cells]
 
-    def probe(name, code, target):
+    def probe(name, code, target, kind="mlp"):
         cells = []
         for results in runs.values():
-            e = next(e for e in results["probes"] if (e["code"], e["target"], e["probe"]) == (code, target, "mlp"))
-            cells.append(f"{100 * e['accuracy']:.1f} ({100 * e['chance']:.1f}–{100 * e['ceiling']:.1f})")
+            e = next(e for e in results["probes"] if (e["code"], e["target"], e["probe"]) == (code, target, kind))
+            accuracy = f"{100 * e['accuracy']:.1f}" if e["trained"] else "did not train"
+            cells.append(f"{accuracy} ({100 * e['chance']:.1f}–{100 * e['ceiling']:.1f})")
+        return [name, *cells]
+
+    def leak(name, code):
+        cells = []
+        for results in runs.values():
+            others = ("character", "identity", "pose")
+            entries = [e for e in results["probes"] if e["code"] == code and e["probe"] == "mlp" and e["target"] not in others]
+            worst = max(entries, key=leaked)
+            cells.append(f"{worst['target'].replace('_', ' ')}: {100 * leaked(worst):.0f} % of the way from chance to ceiling")
         return [name, *cells]
 
     predictors = [swap(name.replace("_", " "), "swap", "predictors", name) for name in ("pose_mean", "additive", "retrieval")]
     errors = [swap("**swap**", "swap", "test"), swap("plain reconstruction", "reconstruction", "test"), *predictors]
-    targets = (("identity", "s"), ("identity", "z_mu"), ("pose", "z_mu"), ("pose", "s"))
-    accuracies = [probe(f"{target} from {code.removesuffix('_mu')}", code, target) for target, code in targets]
+    accuracies = [
+        probe("identity from s", "s", "identity"),
+        probe("identity from the mean of z", "z_mu", "identity"),
+        probe("identity from the mean of z, by attributes", "z_mu", "identity", "attributes"),
+        probe("identity from a sample of z, by attributes", "z", "identity", "attributes"),
+        probe("pose from the mean of z", "z_mu", "pose"),
+        probe("pose from a sample of z", "z", "pose"),
+        probe("pose from s", "s", "pose"),
+        leak("the attribute that the mean of z gives away most", "z_mu"),
+        leak("the attribute that a sample of z gives away most", "z"),
+    ]
     return (
         table("unseen identities, PSNR in dB (MSE)", errors)
         + "\n\n"
@@ -50,6 +70,7 @@ def results_table(runs):
 
 
 def timings_table(runs):
+    assert all(results["times"]["02_train"] > results["training"]["seconds"] for results in runs.values()), "a resumed run"
     times = [[name, *(f"{results['times'][name]:.0f} s" for results in runs.values())] for name in NOTEBOOKS]
     speed = ["training, pairs/s", *(f"{results['training']['pairs_per_second']:.0f}" for results in runs.values())]
     return table("2 CPU cores", [*times, speed])
