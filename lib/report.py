@@ -92,14 +92,10 @@ def training_finding(training: dict) -> str:
     """Whether the model learned and what z carries."""
     kl = training["kl_nats"]
     first, final = (training[when]["reconstruction"] for when in ("first", "final"))
-    cost = (
-        f"Training on {training['pairs']:,} pairs took {training['seconds'] / 60:.1f} minutes, "
-        f"{training['pairs_per_second']:.0f} pairs/s; the squared error of an image went from {first:.0f}, over the first steps, "
-        f"to {final:.0f}."
-    )
+    text = f"The squared error of an image went from {first:.0f}, over the first steps, to {final:.0f}."
     if kl < WORKING_KL:
-        return f"{cost} z collapsed: it is charged {kl:.2f} nats an image, so it holds no pose: this run failed."
-    return f"{cost} z is charged {kl:.1f} nats an image, a bound on what it carries; naming a pose takes {training['pose_nats']:.1f}."
+        return f"{text} z collapsed: it is charged {kl:.2f} nats an image, so it holds no pose: this run failed."
+    return f"{text} z is charged {kl:.1f} nats an image, a bound on what it carries; naming a pose takes {training['pose_nats']:.1f}."
 
 
 def swap_finding(swap: dict, reconstruction: dict) -> str:
