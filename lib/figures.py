@@ -45,19 +45,16 @@ def save_figure(run: str, name: str, figure: Figure) -> Figure:
     return figure
 
 
-def sheet(
-    images: np.ndarray, titles: Sequence[str] = (), rows: Sequence[str] = (), title: str = "", scale: float = 0.62
-) -> Figure:
+def sheet(images: np.ndarray, titles: Sequence[str] = (), rows: Sequence[str] = (), scale: float = 0.62) -> Figure:
     """A sheet of images (R, C, 60, 60, 3); `titles` over the columns, `rows` beside the rows."""
     n_rows, n_columns = images.shape[:2]
     figure, ax = plt.subplots(
         layout="constrained",
-        figsize=(scale * n_columns + (0.9 if rows else 0), scale * n_rows + 0.3 * bool(titles) + 0.25 * bool(title)),
+        figsize=(scale * n_columns + (0.9 if rows else 0), scale * n_rows + 0.3 * bool(titles)),
     )
     _show(ax, images)
     step = images.shape[3] + GAP
     _label(ax, [step * (c + 0.5) for c in range(len(titles))], titles, [step * (r + 0.5) for r in range(len(rows))], rows)
-    ax.set_title(title)
     return figure
 
 
