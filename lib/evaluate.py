@@ -107,6 +107,19 @@ def swap_error(model: CycleVAE, sprites: Sprites, swaps: Swaps) -> np.ndarray:
     )  # fmt: skip
 
 
+def watched_swaps(sprites: Sprites, validation: np.ndarray, seed: int) -> dict[str, Swaps]:
+    """What a training is watched by: 500 swaps and 500 reconstructions of validation images."""
+    return {
+        "validation_swap": sample_swaps(sprites, validation, 500, seed),
+        "validation_reconstruction": reconstruction_swaps(validation, 500, seed),
+    }
+
+
+def swap_monitor(sprites: Sprites, watched: dict[str, Swaps]) -> Callable[[CycleVAE], dict[str, float]]:
+    """For `lib.train.fit`: the MSE of each of the `watched` swaps."""
+    return lambda model: {name: summarize(swap_error(model, sprites, swaps))["mse"] for name, swaps in watched.items()}
+
+
 def swap_error_by_attribute(sprites: Sprites, swaps: Swaps, errors: np.ndarray) -> dict[str, dict[str, dict[str, float]]]:
     """Errors, `summarize`d, of the swaps in which the two characters differ in an attribute and of those in which they do not.
 

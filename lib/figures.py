@@ -84,21 +84,25 @@ def interpolation_grid(grid: np.ndarray, first: np.ndarray, last: np.ndarray) ->
 
 def loss_curves(history: list[dict[str, float]], references: dict[str, float]) -> Figure:
     """Training terms and validation errors against images seen; `references` are MSEs drawn as lines in the last panel."""
-    figure, axes = plt.subplots(2, 2, figsize=(7.5, 4.4), layout="constrained")
-    panels = (
-        ("reconstruction", "squared error an image", BLUE, True), ("kl", "KL(q(z|x) || N(0, I)), nats", ORANGE, False),
-        ("reverse", "reverse cycle, L1 of z", VERMILION, False),
-    )  # fmt: skip
-    for ax, (name, label, colour, log) in zip(axes.flat, panels, strict=False):
-        ax.plot(*_series(history, name), color=colour, lw=1.2)
-        ax.set(title=label, xlabel="images seen", yscale="log" if log else "linear")
-    ax = axes[1, 1]
+    terms = {
+        "reconstruction": ("squared error an image", BLUE, "log"), "kl": ("KL(q(z|x) || N(0, I)), nats", ORANGE, "linear"),
+        "reverse": ("reverse cycle, L1 of z", VERMILION, "linear"), "leak": ("critic, nats", GREY, "linear"),
+    }  # fmt: skip
+    shown = {name: look for name, look in terms.items() if any(name in row for row in history)}
+    figure, axes = plt.subplots(2, 3, figsize=(8.5, 4.2), layout="constrained")
+    *panels, ax, beside = axes.flat
+    for panel in panels[len(shown) :]:
+        panel.set_axis_off()
+    for panel, (name, (label, colour, scale)) in zip(panels, shown.items(), strict=False):
+        panel.plot(*_series(history, name), color=colour, lw=1.2)
+        panel.set(title=label, xlabel="images seen", yscale=scale)
     for name, label, colour in (("validation_swap", "swap", VERMILION), ("validation_reconstruction", "own s and z", BLUE)):
         ax.plot(*_series(history, name), color=colour, label=label, lw=1.2, marker=".", ms=4)
     for (name, mse), style in zip(references.items(), ("--", ":", "-."), strict=False):
         ax.axhline(mse, color=GREY, ls=style, lw=1, label=name)
     ax.set(title="MSE on validation identities", xlabel="images seen", yscale="log")
-    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    beside.set_axis_off()
+    beside.legend(*ax.get_legend_handles_labels(), loc="center left", title="MSE on validation identities")
     return figure
 
 
@@ -193,6 +197,21 @@ def probe_chart(probes: list[dict], probe: str) -> Figure:
     ax.set_xticks(range(len(targets)), [target.replace("_", "\n") for target in targets])
     ax.set(ylabel="accuracy, %", ylim=(0, 105))
     ax.legend(ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.16), fontsize=8)
+    return figure
+
+
+def recipe_figure(table: list[dict]) -> Figure:
+    """The rows of `benchmarks.recipe`'s table, first on top: PSNR of swaps with its 95 % interval, and of reconstructions."""
+    figure, ax = plt.subplots(figsize=(7, 0.34 * len(table) + 0.8), layout="constrained")
+    y = np.arange(len(table))
+    swaps = np.array([row["swap_psnr"] for row in table])
+    low, high = np.array([row["ci95"] for row in table]).T
+    ax.errorbar(swaps, y, xerr=(swaps - low, high - swaps), fmt="o", color=VERMILION, capsize=3, label="swap")
+    ax.plot([row["own_psnr"] for row in table], y, "|", color=GREY, markersize=9, label="reconstruction")
+    ax.set_yticks(y, [row["change"] if n == 0 else f"+ {row['change']}" for n, row in enumerate(table)])
+    ax.invert_yaxis()
+    ax.set_xlabel("validation identities, PSNR in dB")
+    ax.legend(loc="lower left")
     return figure
 
 

@@ -28,13 +28,14 @@ class Latents(NamedTuple):
 
 
 class CycleVAE(nn.Module):
-    """Encoder and decoder of the networks that `hp` describes; `encoder` and `decoder` are all its parameters."""
+    """Encoder and decoder of the networks that `hp` describes, and, where hp.leak_weight is not 0, a critic for training."""
 
     def __init__(self, hp: HParams) -> None:
         super().__init__()
         build_encoder, build_decoder = ARCHITECTURES[hp.architecture]
         self.encoder = build_encoder(hp)
         self.decoder = build_decoder(hp)
+        self.critic = Critic(hp) if hp.leak_weight else None
 
     def encode(self, x: Tensor) -> Latents:
         """Images (B, 3, 60, 60) to their codes."""
@@ -77,6 +78,21 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor, s: Tensor) -> Tensor:
         return self.image(torch.cat([self.z_features(z), self.s_features(s)], dim=1))
+
+
+class Critic(nn.Module):
+    """How well a z fits a character's s: the inner product of two embeddings, the score of InfoNCE (van den Oord et al., 2018)."""
+
+    def __init__(self, hp: HParams) -> None:
+        super().__init__()
+        self.z_embedding = nn.Sequential(
+            nn.Linear(hp.z_dim, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 64)
+        )  # fmt: skip
+        self.s_embedding = nn.Sequential(nn.Linear(hp.s_dim, 128), nn.ReLU(), nn.Linear(128, 64))
+
+    def forward(self, z: Tensor, s: Tensor) -> Tensor:
+        """z (..., I, Z) and s (..., K, S) to the scores (..., I, K) of each with each."""
+        return self.z_embedding(z) @ self.s_embedding(s).mT / 8  # the root of 64
 
 
 def published_encoder(hp: HParams) -> Encoder:

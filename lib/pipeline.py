@@ -1,6 +1,8 @@
 """`./run_all.sh`: the five notebooks in order, headlessly, and then the report."""
 
 import argparse
+import json
+import logging
 import os
 import re
 import shutil
@@ -15,6 +17,8 @@ import papermill
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from traitlets.config import Config
 
 from lib import report, sources
@@ -22,7 +26,7 @@ from lib.config import PRESETS, ROOT, UserError, make_hparams, run_dir, run_name
 from lib.train import choose_device
 
 NOTEBOOKS = ("01_create_sprites", "02_train", "03_style_transfer", "04_interpolation", "05_latent_classifiers")
-CELL_SECONDS = {"paper": None}  # the longest that a cell may take: no limit for a training of many hours,
+CELL_SECONDS = {"paper": None, "long": None}  # the longest that a cell may take: no limit for a training of many hours,
 ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 DEFAULT_CELL_SECONDS = 4 * 3600  # else long enough for a slow laptop, short enough that a hanging kernel ends
 
@@ -48,6 +52,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--set", action="append", default=[], metavar="NAME=VALUE", dest="overrides", help="a hyper-parameter; repeatable")
     add("--run", metavar="NAME", help="folder under reports/ (default: named after the settings)")
     add("--device", choices=("cpu", "cuda", "mps"), help="default: the first of cuda, mps, cpu that is here")
+    add("--processes", type=int, default=1, metavar="N", help="train in N processes that share each batch (default: 1)")
     add("--from", dest="start", choices=[name[:2] for name in NOTEBOOKS], default="01", help="the notebook to start at")
     add("--fresh", action="store_true", help="forget what the run of this name has done and start again")
     add("--store-outputs", action="store_true", help="also store the executed cells in notebooks/, to commit them")
@@ -63,6 +68,8 @@ def run_all(options: argparse.Namespace) -> Path:
             raise UserError(f"--set takes NAME=VALUE, not '{text}'")
         overrides[name.strip()] = value.strip()
     make_hparams(options.preset, **overrides)
+    if options.processes < 1:
+        raise UserError(f"--processes takes a whole number from 1, not {options.processes}")
     if options.seed < 0:
         raise UserError(f"--seed takes a whole number from 0, not {options.seed}")
     os.environ["CYCLE_VAE_DEVICE"] = str(choose_device(options.device))
@@ -93,6 +100,8 @@ def run_all(options: argparse.Namespace) -> Path:
     for number, name in enumerate(NOTEBOOKS, 1):
         if name[:2] >= options.start:
             parameters = settings if number <= 2 else {"run": run}
+            if number == 2 and options.processes > 1:
+                _train(settings, options.processes)
             _say(f"{name} ({number} of {len(NOTEBOOKS)})")
             seconds = _execute(name, folder / "notebooks", parameters, CELL_SECONDS.get(options.preset, DEFAULT_CELL_SECONDS))
             results = report.read_results(run)
@@ -106,6 +115,26 @@ def run_all(options: argparse.Namespace) -> Path:
             _store_outputs(folder / "notebooks" / f"{name}.ipynb", ROOT / "notebooks" / f"{name}.ipynb")
     _say(f"done: {_shown(pdf)}")
     return pdf
+
+
+def _train(settings: dict, processes: int) -> None:
+    """Train as torchrun would, so that notebook 2 finds the run finished. Raises `UserError` where a process failed."""
+    _say(f"training in {processes} processes")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else a warning that the forward cycle leaves no parameter unused
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0,
+        run_id=settings["run"],
+    )  # fmt: skip
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the process that failed says why
+    try:
+        options = [f"--{name}={settings[name]}" for name in ("source", "preset", "seed")]
+        options.append(f"--overrides={json.dumps(settings['overrides'])}")
+        elastic_launch(config, sys.executable)("-m", "lib.launch", settings["run"], *options)
+    except ChildFailedError as error:
+        stopped = f"{len(error.failures)} of {processes} processes"
+        raise UserError(
+            f"the training stopped in {stopped}, for the reason above: the same command goes on from there"
+        ) from None
 
 
 def main() -> None:

@@ -87,13 +87,13 @@ def split_by_identity(sprites: Sprites, seed: int) -> dict[str, np.ndarray]:
     A split by character would put a twin, half of whose images are the same, on either side. As even different identities
     share a few images (a hidden weapon is not all that a frame can hide), an image that is also in test is left out of
     validation and of train, and one that is in validation out of train: no split has an image of another, to the bit.
-    Raises `UserError` for fewer than three identities.
+    Raises `UserError` for fewer than six identities: each split needs two, to swap between.
     """
     count = sprites.n_identities
-    if count < 3:
-        raise UserError(f"{count} identities cannot be split into train, validation and test: give at least 3 (6 characters)")
+    if count < 6:
+        raise UserError(f"{count} identities cannot be split into train, validation and test: give at least 6 (12 characters)")
     order = np.random.default_rng(seed).permutation(count)
-    test, validation = max(1, round(0.15 * count)), max(1, round(0.10 * count))
+    test, validation = max(2, round(0.15 * count)), max(2, round(0.10 * count))
     parts = {"test": order[:test], "validation": order[test : test + validation], "train": order[test + validation :]}
     identity, taken, split = sprites.identity, np.zeros(sprites.distinct.max() + 1, dtype=bool), {}
     for name, identities in parts.items():

@@ -1,13 +1,17 @@
 """Training: the author's two updates a step, progress, checkpoints, and going on where a killed run stopped.
 
 The algorithm (Jha et al., ECCV 2018, section 3.4, and the author's training.py): a first Adam updates encoder and decoder
-by the forward cycle, a second Adam updates the encoder alone by the reverse cycle.
+by the forward cycle, a second Adam updates the encoder alone by the reverse cycle. Ours adds a third for the critic, where
+there is one.
 
 Everything random comes from one generator on the CPU, whose state is kept in the checkpoint, so a run that was killed
-and resumed ends with the weights of one that never stopped, and a seed draws the same batches on every device.
+and resumed ends with the weights of one that never stopped, and a seed draws the same batches on every device. Under
+torchrun (see `lib.launch`) every process draws the whole batch and trains on its share of it, so that several processes
+follow the course of one.
 """
 
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Callable
@@ -16,12 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from lib.batches import sample_groups, to_float, valid_mask
 from lib.config import HParams, UserError, run_dir
-from lib.losses import forward_cycle_loss, reverse_cycle_loss, swap_partners
+from lib.losses import critic_loss, forward_cycle_loss, reverse_cycle_loss, swap_partners
 from lib.model import CycleVAE
 from lib.sprites import Sprites
 
@@ -29,6 +34,8 @@ CHECKPOINT_SECONDS = 30
 LOGGED_POINTS = 200  # rows of the history at least, and
 LOGGED_STEPS = 250  # the most steps between two, where a checkpoint may be due
 MONITORED_POINTS = 20  # rows with a look at validation identities
+CRITIC_LEARNING_RATE = 2e-3
+COMPILE_STEPS = 50_000  # steps from which the half minute that torch.compile takes on a GPU is worth it
 
 
 @dataclass
@@ -69,16 +76,52 @@ def choose_device(name: str | None = None) -> torch.device:
     return torch.device(name)
 
 
+class Objective(nn.Module):
+    """A loss as the forward pass of a module, which is what DistributedDataParallel and autocast take hold of.
+
+    On cuda it computes in bfloat16 where that is safe; CPUs without instructions for it would only be slower.
+    """
+
+    def __init__(self, model: CycleVAE, device: torch.device) -> None:
+        super().__init__()
+        self.model = model
+        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+    def forward(self, loss: Callable, *arguments: object) -> object:
+        with self.autocast:
+            return loss(self.model, *arguments)
+
+
+def shares(hp: HParams) -> tuple[int, int]:
+    """(which share of every batch this process trains on, number of shares): (0, 1) without torch.distributed.
+
+    Raises `UserError` where the batch cannot be shared: the reverse cycle takes the groups of a share two by two, the critic
+    hp.critic_groups at once.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return 0, 1
+    world = distributed.get_world_size()
+    whole = world * hp.group_size * math.lcm(2, hp.critic_groups if hp.leak_weight else 1)
+    if hp.batch_images % whole:
+        raise UserError(f"{world} processes cannot share batch_images {hp.batch_images}: set it to a multiple of {whole}")
+    return distributed.get_rank(), world
+
+
 def new_run(name: str, sprites: Sprites, preset: str, seed: int, hp: HParams) -> Run:
     """An untrained run; weights are drawn from `seed`."""
     torch.manual_seed(seed)
     return Run(name, sprites.source, preset, seed, hp, CycleVAE(hp), sprites.fingerprint)
 
 
-def make_optimizers(model: CycleVAE, hp: HParams) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
-    """(forward cycle: encoder and decoder, reverse cycle: encoder alone)."""
+def make_optimizers(model: CycleVAE, hp: HParams) -> tuple[torch.optim.Optimizer, ...]:
+    """(forward cycle: encoder and decoder, reverse cycle: encoder alone[, critic])."""
     settings = dict(lr=hp.learning_rate, betas=(0.9, hp.beta2), fused=True)
-    return torch.optim.Adam(model.parameters(), **settings), torch.optim.Adam(model.encoder.parameters(), **settings)
+    encoder, decoder = list(model.encoder.parameters()), list(model.decoder.parameters())
+    optimizers = torch.optim.Adam(encoder + decoder, **settings), torch.optim.Adam(encoder, **settings)
+    if model.critic is None:
+        return optimizers
+    # its task changes under it, as that of a GAN's discriminator does: so a short memory (Radford et al., ICLR 2016)
+    return *optimizers, torch.optim.Adam(model.critic.parameters(), CRITIC_LEARNING_RATE, betas=(0.5, 0.99), fused=True)
 
 
 def learning_rate(step: int, hp: HParams) -> float:
@@ -94,36 +137,49 @@ def kl_weight(step: int, hp: HParams) -> float:
 
 
 def train_step(
-    model: CycleVAE,
-    optimizers: tuple[torch.optim.Optimizer, torch.optim.Optimizer],
+    objective: nn.Module,
+    optimizers: tuple[torch.optim.Optimizer, ...],
     x: Tensor,
     step: int,
     hp: HParams,
     generator: torch.Generator,
+    share: tuple[int, int] = (0, 1),
 ) -> dict[str, Tensor]:
-    """One forward cycle and, every hp.reverse_every steps, one reverse cycle, on x (B, 3, 60, 60): groups of a character.
+    """One forward cycle, one step of the critic, and, every hp.reverse_every steps, one reverse cycle.
 
-    Returns the terms in units of one image: reconstruction (squared error), kl (nats), and reverse (L1) where it was run.
+    x (B, 3, 60, 60) are groups of hp.group_size images of a character, each group of another.
+
+    `objective` is an `Objective`, or one in DistributedDataParallel; x is the part of the batch that `share` names (see
+    `shares`). Returns the terms in units of one image: reconstruction (squared error), kl and leak (nats), and reverse (L1)
+    where it was run.
     """
-    forward, reverse = optimizers
+    forward, reverse, *critic = optimizers
     for group in (*forward.param_groups, *reverse.param_groups):
         group["lr"] = learning_rate(step, hp)
+    rank, world = share
 
     def noise(n: int) -> Tensor:
-        return torch.randn(n, hp.z_dim, generator=generator).to(x.device)
+        return torch.randn(n * world, hp.z_dim, generator=generator)[rank * n : (rank + 1) * n].to(x.device)
 
     shift = 1 + step % (hp.group_size - 1)
     partner = swap_partners(len(x) // hp.group_size, hp.group_size, shift).to(x.device)
-    cycle = forward_cycle_loss(model, x, partner, noise(len(x)), kl_weight(step, hp), hp)
+    cycle = objective(forward_cycle_loss, x, partner, noise(len(x)), kl_weight(step, hp), hp)
     forward.zero_grad()
     cycle.loss.backward()
     forward.step()
     terms = {"reconstruction": cycle.reconstruction.detach(), "kl": cycle.kl.detach()}
 
+    for optimizer in critic:
+        optimizer.zero_grad()
+        objective(critic_loss, cycle.latents.z_mu.detach(), cycle.latents.s.detach(), hp).backward()
+        optimizer.step()
+        terms["leak"] = cycle.leak.detach()
+
     if step % hp.reverse_every == 0:
-        # The batch is a sequence of groups, so its halves show different characters.
-        half = len(x) // (2 * hp.group_size) * hp.group_size
-        agreement = reverse_cycle_loss(model, x[:half], x[-half:], noise(half))
+        # Groups show different characters, so two that follow each other in the batch give the two that share a z.
+        whole = len(x) // (2 * hp.group_size) * 2 * hp.group_size
+        a, b = torch.arange(whole, device=x.device).view(-1, 2, hp.group_size).transpose(0, 1).flatten(1)
+        agreement = objective(reverse_cycle_loss, x[a], x[b], noise(len(a)))
         reverse.zero_grad()
         (hp.reverse_weight * agreement).backward()
         reverse.step()
@@ -142,9 +198,12 @@ def fit(
     """Train `run` on the images with indices `train` until hp.images_seen; go on from its checkpoint where there is one.
 
     `monitor` is asked MONITORED_POINTS times for more numbers (an error on validation identities); `on_log` sees each row of
-    the history as it comes. Raises `UserError` where the folder holds a run with other settings, or the loss is not finite.
+    the history as it comes. Where torch.distributed is initialized, each of its processes calls this and trains on its share;
+    the first alone writes, shows and asks. Raises `UserError` where the folder holds a run with other settings, or the loss
+    is not finite.
     """
     hp = run.hp
+    rank, world = share = shares(hp)
     model = run.model.to(device, memory_format=torch.channels_last)
     optimizers = make_optimizers(model, hp)
     generator = torch.Generator().manual_seed(run.seed)
@@ -154,7 +213,16 @@ def fit(
         return run
     run.device = str(device)
 
-    images = torch.from_numpy(sprites.images)
+    objective = Objective(model, device)
+    if world > 1:
+        objective = DistributedDataParallel(objective, find_unused_parameters=True)  # the reverse cycle uses half of them
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32
+        if hp.steps - run.step >= COMPILE_STEPS:
+            model.encoder.compile()
+            model.decoder.compile()
+
+    images = torch.from_numpy(sprites.images).to(device)
     valid = valid_mask(sprites, train)
     every = max(1, min(hp.steps // LOGGED_POINTS, LOGGED_STEPS))
     look_every = max(1, hp.steps // MONITORED_POINTS // every) * every
@@ -163,19 +231,23 @@ def fit(
     model.train()
     pairs = hp.batch_images / 2
     with tqdm(
-        total=hp.steps * pairs, initial=run.step * pairs, unit="pair", unit_scale=True, desc="training", dynamic_ncols=True
-    ) as bar:
+        total=hp.steps * pairs, initial=run.step * pairs, unit="pair", unit_scale=True, desc="training", dynamic_ncols=True,
+        disable=rank > 0,
+    ) as bar:  # fmt: skip
         while not run.finished:
             index = sample_groups(valid, hp.group_size, hp.batch_images // hp.group_size, generator)
-            x = to_float(images[index.flatten()], device)
-            for name, value in train_step(model, optimizers, x, run.step, hp, generator).items():
+            x = to_float(images[index.chunk(world)[rank].flatten().to(device)])
+            for name, value in train_step(objective, optimizers, x, run.step, hp, generator, share).items():
                 sums.setdefault(name, []).append(value)
             run.step += 1
             bar.update(pairs)
             if run.step % every and not run.finished:
                 continue
 
-            terms = {name: torch.stack(values).mean().item() for name, values in sums.items()}
+            means = torch.stack([torch.stack(values).float().mean() for values in sums.values()])
+            if world > 1:
+                distributed.all_reduce(means)
+            terms = dict(zip(sums, (means / world).tolist(), strict=True))
             sums.clear()
             if not np.isfinite(list(terms.values())).all():
                 raise UserError(
@@ -190,18 +262,19 @@ def fit(
                 "learning_rate": learning_rate(run.step - 1, hp),
                 **terms,
             }
-            if monitor and (run.step % look_every == 0 or run.finished):
+            if monitor and rank == 0 and (run.step % look_every == 0 or run.finished):
                 model.eval()
                 row |= monitor(model)
                 model.train()
             run.history.append(row)
-            if on_log:
+            if on_log and rank == 0:
                 on_log(row)
-            if time.monotonic() - saved > CHECKPOINT_SECONDS and not run.finished:
+            if rank == 0 and time.monotonic() - saved > CHECKPOINT_SECONDS and not run.finished:
                 save_run(run, optimizers, generator)
                 saved = time.monotonic()
     model.eval()
-    save_run(run)
+    if rank == 0:
+        save_run(run)
     return run
 
 

@@ -30,6 +30,7 @@ def reports(tmp_path, monkeypatch):
         (["--set", "z_dim"], "--set takes NAME=VALUE, not 'z_dim'"),
         (["--set", "z_dim=-1"], "z_dim must be at least 1, not -1"),
         (["--seed", "-1"], "--seed takes a whole number from 0"),
+        (["--processes", "0"], "--processes takes a whole number from 1, not 0"),
         (["--run", "../up"], "cannot name a run"),
         (["--source", "drawn", "--fresh", "--from", "03"], "--fresh starts again .* leave out --from"),
         (["--source", "drawn", "--archive", "somewhere"], "--source drawn needs no archive"),

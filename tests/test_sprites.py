@@ -494,9 +494,9 @@ def test_sizes_of_the_published_split():
 
 
 def test_too_few_identities_cannot_be_split():
-    with pytest.raises(UserError, match="2 identities cannot be split"):
-        sprites.split_by_identity(planted(unique(4)), seed=0)
-    assert all(len(indices) for indices in sprites.split_by_identity(planted(unique(6)), seed=0).values())
+    with pytest.raises(UserError, match="5 identities cannot be split"):
+        sprites.split_by_identity(planted(unique(10)), seed=0)
+    assert all(len(indices) for indices in sprites.split_by_identity(planted(unique(12)), seed=0).values())
 
 
 # Batches and conversions

@@ -7,7 +7,7 @@ import torch
 from lib import config
 from lib.config import UserError, make_hparams
 from lib.sprites import split_by_identity
-from lib.train import choose_device, fit, kl_weight, learning_rate, load_run, make_optimizers, new_run, train_step
+from lib.train import Objective, choose_device, fit, kl_weight, learning_rate, load_run, make_optimizers, new_run, train_step
 
 CPU = torch.device("cpu")
 TINY = dict(images_seen=640, batch_images=32, lr_warmup=3)
@@ -32,23 +32,24 @@ def train(sprites, **settings):
     return fit(run, sprites, split_by_identity(sprites, 0)["train"], CPU)
 
 
-def test_the_second_optimizer_holds_the_encoder_alone(few_sprites):
+def test_each_optimizer_holds_its_part(few_sprites):
     model = tiny_run(few_sprites).model
-    forward, reverse = make_optimizers(model, make_hparams("fast"))
-    held = [{id(p) for group in o.param_groups for p in group["params"]} for o in (forward, reverse)]
-    assert held[0] == {id(p) for p in model.parameters()}
+    optimizers = make_optimizers(model, make_hparams("fast"))
+    held = [{id(p) for group in o.param_groups for p in group["params"]} for o in optimizers]
+    assert held[0] == {id(p) for part in (model.encoder, model.decoder) for p in part.parameters()}
     assert held[1] == {id(p) for p in model.encoder.parameters()}
+    assert held[2] == {id(p) for p in model.critic.parameters()}
+    assert len(make_optimizers(tiny_run(few_sprites, leak_weight=0.0).model, make_hparams("fast"))) == 2
 
 
 @pytest.mark.parametrize("weight", ["reconstruction_weight", "reverse_weight"])
 def test_a_step_moves_the_decoder_by_the_forward_cycle_alone(few_sprites, weight):
-    others = {"reconstruction_weight": 0.0, "kl_weight": 0.0, "reverse_weight": 0.0} | {weight: 1.0}
+    others = {"reconstruction_weight": 0.0, "kl_weight": 0.0, "reverse_weight": 0.0, "leak_weight": 0.0} | {weight: 1.0}
     run = tiny_run(few_sprites, **others)
     before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
     generator = torch.Generator().manual_seed(0)
-    train_step(
-        run.model, make_optimizers(run.model, run.hp), torch.rand(32, 3, 60, 60, generator=generator), 0, run.hp, generator
-    )
+    x = torch.rand(32, 3, 60, 60, generator=generator)
+    train_step(Objective(run.model, CPU), make_optimizers(run.model, run.hp), x, 0, run.hp, generator)
     moved = {name.split(".")[0] for name, p in run.model.named_parameters() if not torch.equal(p, before[name])}
     assert moved == ({"encoder", "decoder"} if weight == "reconstruction_weight" else {"encoder"})
 
@@ -113,8 +114,8 @@ def test_a_finished_run_is_not_repeated_and_loads(few_sprites, reports):
 
 def test_a_folder_of_other_settings_is_not_overwritten(few_sprites, reports):
     train(few_sprites)
-    with pytest.raises(UserError, match=r"reports/tiny holds a run with z_dim 32, not 8: name this one with --run"):
-        train(few_sprites, z_dim=8)
+    with pytest.raises(UserError, match=r"reports/tiny holds a run with z_dim 8, not 9: name this one with --run"):
+        train(few_sprites, z_dim=9)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"PK\x03\x04 cut short"])

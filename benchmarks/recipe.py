@@ -1,0 +1,142 @@
+"""What each change from preset `paper` to preset `fast` contributes: one at a time, each trained for the same wall time.
+
+    .venv/bin/python -m benchmarks.recipe --source sprites --seconds 180 --seeds 3 --json recipe.json --figure recipe.png
+
+Every row keeps the changes of the rows above it. Its length in images is what its rate allows in the given time, measured
+first; so the schedules, which are shares of a training, come to their end. Errors are of swaps among validation identities,
+which no training sees. What the JSON file already has is not trained again.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import stats
+
+from lib import config
+from lib.batches import sample_groups, to_float, valid_mask
+from lib.config import HParams, UserError, make_hparams
+from lib.evaluate import psnr, reconstruction_swaps, sample_swaps, summarize, swap_error
+from lib.figures import recipe_figure
+from lib.sources import create_sprites
+from lib.sprites import SOURCES, Sprites, split_by_identity
+from lib.train import Objective, choose_device, fit, make_optimizers, new_run, train_step
+
+CHANGES = {  # a row of the table each: what it is called, and the hyper-parameters that take the value of preset `fast`
+    "as published": (),
+    "statistics of groups of channels": ("norm",),
+    "Adam at 8e-3, warmed up and decayed": ("learning_rate", "beta2", "lr_warmup", "lr_decay"),
+    "groups of 4 images, 64 a step, reverse cycle every 4th": ("group_size", "batch_images", "reverse_every"),
+    "4x4 pixels folded into channels": ("architecture",),
+    "z of 8": ("z_dim",),
+    "s normalised": ("normalize_s",),
+    "KL weight 4 after a warm-up": ("kl_weight", "kl_warmup"),
+    "critic of z": ("leak_weight", "critic_groups"),
+}
+WARM_UP, TIMED = 8, 24  # steps of the rate's measurement
+
+
+def settings(row: int) -> HParams:
+    """Preset `paper` with the changes of the first rows up to `row`."""
+    fast = make_hparams("fast")
+    names = [name for changed in list(CHANGES.values())[: row + 1] for name in changed]
+    return make_hparams("paper", **{name: getattr(fast, name) for name in names})
+
+
+def images_per_second(sprites: Sprites, train: np.ndarray, hp: HParams, device: torch.device) -> float:
+    """The rate at which `fit` would train with `hp` on this machine, now."""
+    torch.manual_seed(0)
+    run = new_run("rate", sprites, "paper", 0, hp)
+    objective = Objective(run.model.to(device, memory_format=torch.channels_last), device)
+    optimizers, generator, valid = make_optimizers(run.model, hp), torch.Generator().manual_seed(0), valid_mask(sprites, train)
+    for step in range(WARM_UP + TIMED):
+        if step == WARM_UP:
+            started = time.perf_counter()
+        index = sample_groups(valid, hp.group_size, hp.batch_images // hp.group_size, generator)
+        train_step(objective, optimizers, to_float(sprites.images[index.flatten()], device), step, hp, generator)
+    return TIMED * hp.batch_images / (time.perf_counter() - started)
+
+
+def measure(sprites: Sprites, row: int, seed: int, seconds: float, device: torch.device) -> dict:
+    """One training of `seconds` by the settings of a row: MSE of swaps and reconstructions of validation identities."""
+    splits = split_by_identity(sprites, seed)
+    hp = settings(row)
+    rate = images_per_second(sprites, splits["train"], hp, device)
+    steps = max(1, round(rate * seconds / hp.batch_images))
+    hp = dataclasses.replace(hp, images_seen=steps * hp.batch_images)
+    run = fit(new_run(f"recipe-{row}-{seed}", sprites, "paper", seed, hp), sprites, splits["train"], device)
+    swaps = sample_swaps(sprites, splits["validation"], hp.swap_samples, seed)
+    own = reconstruction_swaps(splits["validation"], hp.swap_samples, seed)
+    errors = {name: summarize(swap_error(run.model, sprites, of))["mse"] for name, of in (("swap", swaps), ("own", own))}
+    return {"seed": seed, "seconds": run.seconds, "images": hp.images_seen, "kl_nats": run.history[-1]["kl"], **errors}
+
+
+def interval(values: list[float]) -> tuple[float, float, float]:
+    """Mean and 95 % interval (Student's t) of a few values; the interval of one value is that value."""
+    mean = float(np.mean(values))
+    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)) if len(values) > 1 else 0.0
+    return mean, mean - half, mean + half
+
+
+def summary(rows: dict[str, list[dict]]) -> list[dict]:
+    """The table: for each row the PSNR of swaps in dB, mean and 95 % interval over its seeds, and what it gained."""
+    table = []
+    for name, trainings in rows.items():
+        mean, low, high = interval([psnr(training["swap"]) for training in trainings])
+        own = float(np.mean([psnr(training["own"]) for training in trainings]))
+        gained = mean - table[-1]["swap_psnr"] if table else 0.0
+        table.append({"change": name, "swap_psnr": mean, "ci95": [low, high], "own_psnr": own, "gained": gained})
+    return table
+
+
+def save(path: Path, content: dict) -> None:
+    beside = path.with_suffix(f"{path.suffix}.partial")
+    beside.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    os.replace(beside, path)
+
+
+def main() -> None:
+    prog, what = "python -m benchmarks.recipe", __doc__.partition("\n")[0]
+    parser = argparse.ArgumentParser(prog=prog, description=what, allow_abbrev=False)
+    parser.add_argument("--source", choices=SOURCES, default="drawn")
+    parser.add_argument("--seconds", type=float, default=180.0, help="length of each training (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each row, each on a split of its own (default: 3)")
+    parser.add_argument("--json", type=Path, metavar="PATH", required=True, help="the numbers, read if there and written")
+    parser.add_argument("--figure", type=Path, metavar="PATH", help="also draw them")
+    options = parser.parse_args()
+    try:
+        sprites, device = create_sprites(options.source), choose_device()
+        asked = {"source": options.source, "seconds": options.seconds}
+        content = {**asked, "trainings": {name: [] for name in CHANGES}}
+        if options.json.exists():
+            content = json.loads(options.json.read_text())
+            if {name: content.get(name) for name in asked} != asked or list(content["trainings"]) != list(CHANGES):
+                raise UserError(f"{options.json} holds another comparison: name another file, or remove it")
+        with tempfile.TemporaryDirectory(prefix="cycle-vae-recipe-") as folder:
+            config.REPORTS = Path(folder)
+            for seed in range(options.seeds):  # a whole table for each seed, so that a stopped comparison is a smaller one
+                for row, (name, trainings) in enumerate(content["trainings"].items()):
+                    if len(trainings) <= seed:
+                        trainings.append(measure(sprites, row, seed, options.seconds, device))
+                        save(options.json, content)
+                        print(f"{name}, seed {seed}: swap {psnr(trainings[-1]['swap']):.2f} dB", flush=True)
+    except UserError as error:
+        sys.exit(f"benchmarks.recipe: {error}")
+    content["table"] = summary(content["trainings"])
+    save(options.json, content)
+    for row in content["table"]:
+        low, high = row["ci95"]
+        print(f"{row['change']:56} {row['swap_psnr']:5.2f} dB ({low:.2f} to {high:.2f}), {row['gained']:+.2f}")
+    if options.figure:
+        recipe_figure(content["table"]).savefig(options.figure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from benchmarks import recipe, speed
+from lib import config
+from lib.config import make_hparams
+
+CPU = torch.device("cpu")
+
+
+def test_speed_counts_the_operations_and_shares_of_the_peak(few_sprites):
+    result = speed.measure(few_sprites, rounds=1, seconds=0.01, say=lambda _: None)
+    # by hand: a product of two square matrices takes 2 n^3 operations, and the reference runs the paper's networks four times
+    steps = speed.matrix_products()
+    assert speed.operations(steps, 1) == 2 * speed.MATRIX**3
+    assert result["paper"]["gflop_per_pair"] < result["reference"]["gflop_per_pair"] < 2 * result["paper"]["gflop_per_pair"]
+    for name in ("reference", "paper", "fast"):
+        row = result[name]
+        assert row["gflops"] == pytest.approx(row["gflop_per_pair"] * row["pairs_per_second"])
+        assert row["peak_share"] == pytest.approx(row["gflops"] / result["peak_gflops"])
+    assert result["reference"]["times_reference"] == 1
+    json.dumps(result, allow_nan=False)
+
+
+def test_the_recipe_goes_from_paper_to_fast_leaving_nothing_out():
+    first, last = recipe.settings(0), recipe.settings(len(recipe.CHANGES) - 1)
+    assert first == make_hparams("paper")
+    assert last == dataclasses.replace(make_hparams("fast"), images_seen=first.images_seen)
+    for row in range(1, len(recipe.CHANGES)):
+        assert recipe.settings(row) != recipe.settings(row - 1)
+
+
+def test_a_row_of_the_recipe_is_trained_for_its_time_and_judged(few_sprites, tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "REPORTS", tmp_path)
+    monkeypatch.setattr(recipe, "make_hparams", lambda preset, **set: make_hparams(preset, **{**set, "swap_samples": 100}))
+    training = recipe.measure(few_sprites, len(recipe.CHANGES) - 1, 1, 2.0, CPU)
+    assert 0.2 < training["seconds"] < 20 and training["images"] % 64 == 0
+    assert 0 < training["own"] < 1 and 0 < training["swap"] < 1
+
+
+def test_the_table_of_the_recipe():
+    rows = {"first": [{"swap": 0.01, "own": 0.01}] * 3, "second": [{"swap": 10**-e, "own": 0.001} for e in (2.4, 2.5, 2.6)]}
+    first, second = recipe.summary(rows)
+    assert (first["swap_psnr"], first["ci95"], first["gained"]) == (pytest.approx(20), pytest.approx([20, 20]), 0)
+    assert second["swap_psnr"] == pytest.approx(25) and second["gained"] == pytest.approx(5)
+    assert second["ci95"] == pytest.approx([25 - 4.303 / 3**0.5, 25 + 4.303 / 3**0.5], abs=1e-3)  # t of 2 degrees of freedom
