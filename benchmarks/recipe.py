@@ -35,10 +35,9 @@ CHANGES = {  # a row of the table each: what it is called, and the hyper-paramet
     "Adam at 8e-3, warmed up and decayed": ("learning_rate", "beta2", "lr_warmup", "lr_decay"),
     "groups of 4 images, 64 a step, reverse cycle every 4th": ("group_size", "batch_images", "reverse_every"),
     "4x4 pixels folded into channels": ("architecture",),
-    "z of 8": ("z_dim",),
+    "z of 32": ("z_dim",),
     "s normalised": ("normalize_s",),
-    "KL weight 4 after a warm-up": ("kl_weight", "kl_warmup"),
-    "critic of z": ("leak_weight", "critic_groups"),
+    "KL weight 10 after a warm-up": ("kl_weight", "kl_warmup"),
 }
 WARM_UP, TIMED = 8, 24  # steps of the rate's measurement
 

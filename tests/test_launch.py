@@ -31,20 +31,20 @@ def launch(few_sprites, tmp_path, monkeypatch):
 
 
 def test_two_processes_train_as_one(launch):
-    settings = '--overrides={"images_seen": 640, "learning_rate": 1e-4}'  # at a rate at which rounding does not grow
+    settings = '--overrides={"images_seen": 640, "learning_rate": 1e-4, "leak_weight": 30}'  # at a rate at which rounding does not grow
     for name, before in {"one": [], "two": TORCHRUN}.items():
         done = launch(before, name, settings)
         assert done.returncode == 0, done.stderr
     one, two = load_run("one"), load_run("two")
     terms = [name for name in one.history[0] if name != "seconds"]
     values = [[[row[name] for name in terms if name in row] for row in run.history] for run in (one, two)]
-    assert len(one.history) == 10 and {"reconstruction", "kl", "reverse", "validation_swap"} <= set(terms)
+    assert len(one.history) == 10 and {"reconstruction", "kl", "leak", "reverse", "validation_swap"} <= set(terms)
     for row, other in zip(*values, strict=True):
-        assert other == pytest.approx(row, rel=1e-3, abs=1e-6)
+        assert other == pytest.approx(row, rel=1e-3, abs=1e-4)  # another number of threads moves the leak as far
 
 
 def test_a_batch_that_cannot_be_shared_is_said_once(launch):
-    done = launch(TORCHRUN, "odd", '--overrides={"batch_images": 32, "images_seen": 320}')
+    done = launch(TORCHRUN, "odd", '--overrides={"batch_images": 24, "images_seen": 240}')
     assert done.returncode != 0
-    sentence = "2 processes cannot share batch_images 32: set it to a multiple of 64"
+    sentence = "2 processes cannot share batch_images 24: set it to a multiple of 16"
     assert done.stderr.count(sentence) == 1

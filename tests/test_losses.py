@@ -139,7 +139,7 @@ def test_a_critic_without_an_idea_finds_no_leak():
 @pytest.mark.parametrize(("leak", "at_least", "at_most"), [(0.0, -0.1, 0.1), (1.0, 0.5, math.log(8))])
 def test_a_critic_finds_a_planted_leak_and_no_other(leak, at_least, at_most):
     torch.manual_seed(0)
-    hp = make_hparams("fast", z_dim=4, s_dim=4)
+    hp = make_hparams("fast", z_dim=4, s_dim=4, leak_weight=30.0)
     model = CycleVAE(hp)
     optimizer = torch.optim.Adam(model.critic.parameters(), 2e-3)
     bounds = []
@@ -157,7 +157,7 @@ def test_a_critic_finds_a_planted_leak_and_no_other(leak, at_least, at_most):
 
 def test_the_leak_is_mended_by_the_encoder_and_the_critic_learns_alone():
     torch.manual_seed(0)
-    hp = make_hparams("smoke", reconstruction_weight=0.0, kl_weight=0.0)
+    hp = make_hparams("smoke", reconstruction_weight=0.0, kl_weight=0.0, leak_weight=30.0)
     model = CycleVAE(hp)
     cycle = forward_cycle_loss(model, torch.rand(64, 3, 60, 60), swap_partners(16, 4, 1), torch.zeros(64, hp.z_dim), 0.0, hp)
     cycle.loss.backward()
