@@ -10,7 +10,6 @@ which no training sees. What the JSON file already has is not trained again.
 import argparse
 import dataclasses
 import json
-import os
 import sys
 import tempfile
 import time
@@ -20,14 +19,15 @@ import numpy as np
 import torch
 from scipy import stats
 
+from benchmarks.speed import our_steps
 from lib import config
-from lib.batches import sample_groups, to_float, valid_mask
 from lib.config import HParams, UserError, make_hparams
 from lib.evaluate import psnr, reconstruction_swaps, sample_swaps, summarize, swap_error
 from lib.figures import recipe_figure
+from lib.report import write_json
 from lib.sources import create_sprites
 from lib.sprites import SOURCES, Sprites, split_by_identity
-from lib.train import Objective, choose_device, fit, make_optimizers, new_run, train_step
+from lib.train import choose_device, fit, new_run
 
 CHANGES = {  # a row of the table each: what it is called, and the hyper-parameters that take the value of preset `fast`
     "as published": (),
@@ -51,15 +51,12 @@ def settings(row: int) -> HParams:
 
 def images_per_second(sprites: Sprites, train: np.ndarray, hp: HParams, device: torch.device) -> float:
     """The rate at which `fit` would train with `hp` on this machine, now."""
-    torch.manual_seed(0)
-    run = new_run("rate", sprites, "paper", 0, hp)
-    objective = Objective(run.model.to(device, memory_format=torch.channels_last), device)
-    optimizers, generator, valid = make_optimizers(run.model, hp), torch.Generator().manual_seed(0), valid_mask(sprites, train)
-    for step in range(WARM_UP + TIMED):
-        if step == WARM_UP:
-            started = time.perf_counter()
-        index = sample_groups(valid, hp.group_size, hp.batch_images // hp.group_size, generator)
-        train_step(objective, optimizers, to_float(sprites.images[index.flatten()], device), step, hp, generator)
+    steps = our_steps(sprites, train, hp, device)
+    for _ in range(WARM_UP):
+        next(steps)
+    started = time.perf_counter()
+    for _ in range(TIMED):
+        next(steps)
     return TIMED * hp.batch_images / (time.perf_counter() - started)
 
 
@@ -95,12 +92,6 @@ def summary(rows: dict[str, list[dict]]) -> list[dict]:
     return table
 
 
-def save(path: Path, content: dict) -> None:
-    beside = path.with_suffix(f"{path.suffix}.partial")
-    beside.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    os.replace(beside, path)
-
-
 def main() -> None:
     prog, what = "python -m benchmarks.recipe", __doc__.partition("\n")[0]
     parser = argparse.ArgumentParser(prog=prog, description=what, allow_abbrev=False)
@@ -124,12 +115,12 @@ def main() -> None:
                 for row, (name, trainings) in enumerate(content["trainings"].items()):
                     if len(trainings) <= seed:
                         trainings.append(measure(sprites, row, seed, options.seconds, device))
-                        save(options.json, content)
+                        write_json(options.json, content)
                         print(f"{name}, seed {seed}: swap {psnr(trainings[-1]['swap']):.2f} dB", flush=True)
     except UserError as error:
         sys.exit(f"benchmarks.recipe: {error}")
     content["table"] = summary(content["trainings"])
-    save(options.json, content)
+    write_json(options.json, content)
     for row in content["table"]:
         low, high = row["ci95"]
         print(f"{row['change']:56} {row['swap_psnr']:5.2f} dB ({low:.2f} to {high:.2f}), {row['gained']:+.2f}")

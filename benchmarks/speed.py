@@ -1,5 +1,4 @@
-"""How fast a training step is: the reference's, preset `paper`'s and preset `fast`'s, side by side, and what share of the
-machine's arithmetic each one uses.
+"""How fast a training step is, and what share of the machine's peak: the reference's, preset `paper`'s, preset `fast`'s.
 
     .venv/bin/python -m benchmarks.speed --json speed.json
 
@@ -9,8 +8,6 @@ peak is the rate of a large float32 matrix product, measured in the same turns; 
 """
 
 import argparse
-import json
-import os
 import pickle
 import statistics
 import sys
@@ -31,6 +28,7 @@ from lib.batches import sample_groups, to_float, valid_mask
 from lib.config import HParams, UserError, make_hparams
 from lib.losses import kl_to_standard_normal, reparameterize
 from lib.model import CycleVAE
+from lib.report import write_json
 from lib.sources import create_sprites
 from lib.sprites import SIZE, SOURCES, Sprites, split_by_identity
 from lib.train import Objective, make_optimizers, train_step
@@ -94,16 +92,16 @@ def reference_steps(sprites: Sprites, train: np.ndarray, folder: Path) -> Iterat
             yield
 
 
-def our_steps(sprites: Sprites, train: np.ndarray, hp: HParams) -> Iterator[None]:
+def our_steps(sprites: Sprites, train: np.ndarray, hp: HParams, device: torch.device) -> Iterator[None]:
     """The training step of `lib.train`, with what `fit` does for each: each `next` is one."""
     torch.manual_seed(0)
-    model = CycleVAE(hp).to(memory_format=torch.channels_last)
-    optimizers, objective = make_optimizers(model, hp), Objective(model, CPU)
-    images, valid = torch.from_numpy(sprites.images), valid_mask(sprites, train)
+    model = CycleVAE(hp).to(device, memory_format=torch.channels_last)
+    optimizers, objective = make_optimizers(model, hp), Objective(model, device)
+    images, valid = torch.from_numpy(sprites.images).to(device), valid_mask(sprites, train)
     generator = torch.Generator().manual_seed(0)
     for step in count():
         index = sample_groups(valid, hp.group_size, hp.batch_images // hp.group_size, generator)
-        train_step(objective, optimizers, to_float(images[index.flatten()]), step % hp.steps, hp, generator)
+        train_step(objective, optimizers, to_float(images[index.flatten().to(device)]), step % hp.steps, hp, generator)
         yield
 
 
@@ -139,8 +137,8 @@ def measure(sprites: Sprites, rounds: int, seconds: float, say: Callable[[str], 
     with tempfile.TemporaryDirectory(prefix="cycle-vae-speed-") as folder:
         contenders = {
             "reference": reference_steps(sprites, train, Path(folder)),
-            "paper": our_steps(sprites, train, paper),
-            "fast": our_steps(sprites, train, fast),
+            "paper": our_steps(sprites, train, paper, CPU),
+            "fast": our_steps(sprites, train, fast, CPU),
             "peak": matrix_products(),
         }
         pairs = {"reference": PAIRS, "paper": paper.batch_images / 2, "fast": fast.batch_images / 2}
@@ -187,9 +185,7 @@ def main() -> None:
             f"{row['gflop_per_pair']:.3f} GFLOP a pair, {100 * row['peak_share']:.0f} % of {result['peak_gflops']:.0f} GFLOP/s"
         )
     if options.json:
-        beside = options.json.with_suffix(f"{options.json.suffix}.partial")
-        beside.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
-        os.replace(beside, options.json)
+        write_json(options.json, result)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def versions() -> dict[str, str]:
 
 def save_results(run: str, notebook: str, /, **sections: object) -> None:
     """Write reports/<run>/results/<notebook>.json, whole or not at all. Raises `ValueError` for a number that is not finite."""
-    _write(run_dir(run) / "results" / f"{notebook}.json", sections)
+    write_json(run_dir(run) / "results" / f"{notebook}.json", sections)
 
 
 def read_results(run: str) -> dict:
@@ -58,7 +58,7 @@ def build_report(run: str) -> Path:
         )
     folder = run_dir(run)
     results["attribution"] = ATTRIBUTION[results["source"]]
-    _write(folder / "results.json", results)
+    write_json(folder / "results.json", results)
     text = folder / "report.typ"
     shutil.copyfile(ROOT / "reports" / "report.typ", text)
     try:
@@ -189,7 +189,8 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _write(path: Path, content: object) -> None:
+def write_json(path: Path, content: object) -> None:
+    """Write `content`, whole or not at all; numbers must be finite."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".json.partial")
     beside.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")

@@ -36,11 +36,13 @@ def test_two_processes_train_as_one(launch):
         done = launch(before, name, settings)
         assert done.returncode == 0, done.stderr
     one, two = load_run("one"), load_run("two")
-    terms = [name for name in one.history[0] if name != "seconds"]
-    values = [[[row[name] for name in terms if name in row] for row in run.history] for run in (one, two)]
-    assert len(one.history) == 10 and {"reconstruction", "kl", "leak", "reverse", "validation_swap"} <= set(terms)
-    for row, other in zip(*values, strict=True):
-        assert other == pytest.approx(row, rel=1e-3, abs=1e-4)  # another number of threads moves the leak as far
+    assert len(one.history) == 10 and {"reconstruction", "kl", "leak", "reverse", "validation_swap"} <= set(one.history[0])
+    for row, other in zip(one.history, two.history, strict=True):
+        assert row.keys() == other.keys()
+        for name in row.keys() - {"seconds"}:
+            # the leak is a difference of numbers near ln 8, and the critic's own rate, which is not lowered, lets rounding grow
+            tolerance = dict(rel=1e-3, abs=1e-4 if name == "leak" else 1e-5)
+            assert other[name] == pytest.approx(row[name], **tolerance), name
 
 
 def test_a_batch_that_cannot_be_shared_is_said_once(launch):
