@@ -10,6 +10,7 @@ which no training sees. What the JSON file already has is not trained again.
 import argparse
 import dataclasses
 import json
+import os
 import sys
 import tempfile
 import time
@@ -35,9 +36,10 @@ CHANGES = {  # a row of the table each: what it is called, and the hyper-paramet
     "Adam at 8e-3, warmed up and decayed": ("learning_rate", "beta2", "lr_warmup", "lr_decay"),
     "groups of 4 images, 64 a step, reverse cycle every 4th": ("group_size", "batch_images", "reverse_every"),
     "4x4 pixels folded into channels": ("architecture",),
-    "z of 32": ("z_dim",),
+    "z of 8": ("z_dim",),
     "s normalised": ("normalize_s",),
-    "KL weight 10 after a warm-up": ("kl_weight", "kl_warmup"),
+    "KL weight 4 after a warm-up": ("kl_weight", "kl_warmup"),
+    "a critic of z": ("leak_weight",),
 }
 WARM_UP, TIMED = 8, 24  # steps of the rate's measurement
 
@@ -106,9 +108,13 @@ def main() -> None:
         asked = {"source": options.source, "seconds": options.seconds}
         content = {**asked, "trainings": {name: [] for name in CHANGES}}
         if options.json.exists():
-            content = json.loads(options.json.read_text())
-            if {name: content.get(name) for name in asked} != asked or list(content["trainings"]) != list(CHANGES):
-                raise UserError(f"{options.json} holds another comparison: name another file, or remove it")
+            try:
+                content = json.loads(options.json.read_text())
+                same = {name: content[name] for name in asked} == asked and list(content["trainings"]) == list(CHANGES)
+            except (ValueError, KeyError, TypeError):
+                same = False
+            if not same:
+                raise UserError(f"{options.json} holds another comparison, or none: name another file, or remove it")
         with tempfile.TemporaryDirectory(prefix="cycle-vae-recipe-") as folder:
             config.REPORTS = Path(folder)
             for seed in range(options.seeds):  # a whole table for each seed, so that a stopped comparison is a smaller one
@@ -125,7 +131,9 @@ def main() -> None:
         low, high = row["ci95"]
         print(f"{row['change']:56} {row['swap_psnr']:5.2f} dB ({low:.2f} to {high:.2f}), {row['gained']:+.2f}")
     if options.figure:
-        recipe_figure(content["table"]).savefig(options.figure)
+        beside = options.figure.with_name(f"partial-{options.figure.name}")  # keeps the suffix, which names the format
+        recipe_figure(content["table"]).savefig(beside)
+        os.replace(beside, options.figure)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,17 @@ def test_a_row_of_the_recipe_is_trained_for_its_time_and_judged(few_sprites, tmp
     assert 0 < training["own"] < 1 and 0 < training["swap"] < 1
 
 
+@pytest.mark.parametrize("content", ["", "[]", '{"source": "drawn"}', '{"source": "drawn", "seconds": 9.0, "trainings": {}}'])
+def test_a_file_of_another_comparison_is_named_and_kept(few_sprites, tmp_path, monkeypatch, content):
+    path = tmp_path / "recipe.json"
+    path.write_text(content)
+    monkeypatch.setattr(recipe, "create_sprites", lambda source: few_sprites)
+    monkeypatch.setattr("sys.argv", ["recipe", "--json", str(path)])
+    with pytest.raises(SystemExit, match=r"benchmarks.recipe: \S+recipe.json holds another comparison, or none"):
+        recipe.main()
+    assert path.read_text() == content
+
+
 def test_the_table_of_the_recipe():
     rows = {"first": [{"swap": 0.01, "own": 0.01}] * 3, "second": [{"swap": 10**-e, "own": 0.001} for e in (2.4, 2.5, 2.6)]}
     first, second = recipe.summary(rows)

@@ -8,6 +8,7 @@ def test_paper_is_the_published_method():
     assert (hp.z_dim, hp.s_dim, hp.learning_rate, hp.batch_images, hp.group_size) == (512, 64, 1e-4, 32, 2)
     assert hp.norm == "instance" and hp.reverse_every == 1 and hp.kl_warmup == 0 and not hp.lr_decay
     assert (hp.reconstruction_weight, hp.kl_weight, hp.reverse_weight) == (2, 3, 10)
+    assert hp.leak_weight == 0
     assert hp.steps == 500 * 40_050 // 16 + 1  # 500 epochs of 40,050 pairs, in batches of 16
 
 
@@ -46,8 +47,8 @@ def test_an_unknown_preset_names_the_known_ones():
 def test_a_run_is_named_after_what_differs_from_the_default():
     assert run_name("drawn", "fast", 0, {}) == "drawn"
     assert run_name("drawn", "fast", 1, {}) == "drawn-fast-seed1"
-    assert run_name("sprites", "smoke", 0, {"z_dim": 8}) == "sprites-smoke-seed0-z_dim=8"
-    assert run_dir("sprites-smoke-seed0-z_dim=8").name == "sprites-smoke-seed0-z_dim=8"
+    assert run_name("sprites", "smoke", 0, {"z_dim": 16}) == "sprites-smoke-seed0-z_dim=16"
+    assert run_dir("sprites-smoke-seed0-z_dim=16").name == "sprites-smoke-seed0-z_dim=16"
 
 
 @pytest.mark.parametrize("name", ["", "..", "../up", "/abs", ".hidden", "a/b", "a b", "x" * 101])

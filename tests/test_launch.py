@@ -31,7 +31,7 @@ def launch(few_sprites, tmp_path, monkeypatch):
 
 
 def test_two_processes_train_as_one(launch):
-    settings = '--overrides={"images_seen": 640, "learning_rate": 1e-4, "leak_weight": 30}'  # at a rate at which rounding does not grow
+    settings = '--overrides={"images_seen": 640, "learning_rate": 1e-4}'  # at a rate at which rounding does not grow
     for name, before in {"one": [], "two": TORCHRUN}.items():
         done = launch(before, name, settings)
         assert done.returncode == 0, done.stderr
@@ -46,7 +46,7 @@ def test_two_processes_train_as_one(launch):
 
 
 def test_a_batch_that_cannot_be_shared_is_said_once(launch):
-    done = launch(TORCHRUN, "odd", '--overrides={"batch_images": 24, "images_seen": 240}')
+    done = launch(TORCHRUN, "odd", '--overrides={"batch_images": 32, "images_seen": 320}')
     assert done.returncode != 0
-    sentence = "2 processes cannot share batch_images 24: set it to a multiple of 16"
+    sentence = "2 processes cannot share batch_images 32: set it to a multiple of 64"
     assert done.stderr.count(sentence) == 1
