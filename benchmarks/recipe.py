@@ -10,7 +10,6 @@ which no training sees. What the JSON file already has is not trained again.
 import argparse
 import dataclasses
 import json
-import os
 import sys
 import tempfile
 import time
@@ -24,7 +23,7 @@ from benchmarks.speed import our_steps
 from lib import config
 from lib.config import HParams, UserError, make_hparams
 from lib.evaluate import psnr, reconstruction_swaps, sample_swaps, summarize, swap_error
-from lib.figures import recipe_figure
+from lib.figures import recipe_figure, write_figure
 from lib.report import write_json
 from lib.sources import create_sprites
 from lib.sprites import SOURCES, Sprites, split_by_identity
@@ -131,9 +130,7 @@ def main() -> None:
         low, high = row["ci95"]
         print(f"{row['change']:56} {row['swap_psnr']:5.2f} dB ({low:.2f} to {high:.2f}), {row['gained']:+.2f}")
     if options.figure:
-        beside = options.figure.with_name(f"partial-{options.figure.name}")  # keeps the suffix, which names the format
-        recipe_figure(content["table"]).savefig(beside)
-        os.replace(beside, options.figure)
+        write_figure(options.figure, recipe_figure(content["table"]))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ told apart by colour-blind readers and in grey.
 import io
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,13 +37,18 @@ def save_figure(run: str, name: str, figure: Figure) -> Figure:
     folder = run_dir(run) / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, metadata=metadata)
-        beside = folder / f"{name}.{kind}.partial"
-        beside.write_bytes(buffer.getvalue())
-        os.replace(beside, folder / f"{name}.{kind}")
+        write_figure(folder / f"{name}.{kind}", figure, metadata)
     plt.close(figure)
     return figure
+
+
+def write_figure(path: Path, figure: Figure, metadata: dict[str, None] | None = None) -> None:
+    """Write one picture, whole or not at all; the suffix of `path` names its format."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix[1:], metadata=metadata)
+    beside = path.with_name(f"{path.name}.partial")
+    beside.write_bytes(buffer.getvalue())
+    os.replace(beside, path)
 
 
 def sheet(images: np.ndarray, titles: Sequence[str] = (), rows: Sequence[str] = (), scale: float = 0.62) -> Figure:
