@@ -104,7 +104,10 @@ def main() -> None:
     options = parser.parse_args()
     try:
         sprites, device = create_sprites(options.source), choose_device()
-        asked = {"source": options.source, "seconds": options.seconds}
+        asked = {
+            "source": options.source, "seconds": options.seconds, "threads": torch.get_num_threads(),
+            "hparams": {name: getattr(settings(len(CHANGES) - 1), name) for changed in CHANGES.values() for name in changed},
+        }  # fmt: skip
         content = {**asked, "trainings": {name: [] for name in CHANGES}}
         if options.json.exists():
             try:

@@ -23,6 +23,11 @@ BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
 OKABE_ITO = ListedColormap([BLUE, ORANGE, "#009E73", VERMILION, "#CC79A7", "#56B4E9", "#F0E442", "black"])
 CODE_COLOURS = {"s": BLUE, "z_mu": VERMILION, "z": ORANGE}
 CODE_NAMES = {"s": "s", "z_mu": "z (mean)", "z": "z (sampled)"}
+UNDATED = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 GAP = 2  # pixels between the images of a sheet
 
 plt.rcParams.update({
@@ -36,19 +41,20 @@ def save_figure(run: str, name: str, figure: Figure) -> Figure:
     """Write reports/<run>/figures/<name>.png and .svg, each whole or not at all; returns the figure, for the cell to show."""
     folder = run_dir(run) / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-        write_figure(folder / f"{name}.{kind}", figure, metadata)
-    plt.close(figure)
+    for kind in ("png", "svg"):
+        write_figure(folder / f"{name}.{kind}", figure)
     return figure
 
 
-def write_figure(path: Path, figure: Figure, metadata: dict[str, None] | None = None) -> None:
-    """Write one picture, whole or not at all; the suffix of `path` names its format."""
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write one picture, whole or not at all, and close it; the suffix of `path` names its format. Equal pictures give equal bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix[1:], metadata=metadata)
+    kind = path.suffix[1:]
+    figure.savefig(buffer, format=kind, metadata=UNDATED.get(kind))
     beside = path.with_name(f"{path.name}.partial")
     beside.write_bytes(buffer.getvalue())
     os.replace(beside, path)
+    plt.close(figure)
 
 
 def sheet(images: np.ndarray, titles: Sequence[str] = (), rows: Sequence[str] = (), scale: float = 0.62) -> Figure:

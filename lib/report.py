@@ -14,12 +14,14 @@ from pathlib import Path
 import typst
 
 from lib.config import ROOT, UserError, run_dir
+from lib.figures import recipe_figure, write_figure
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib", "papermill", "nbconvert", "typst")
 ATTRIBUTION = {
     "sprites": "Sprites: Liberated Pixel Cup (CC-BY-SA 3.0 and GPL 3.0), as published by Reed et al. (NIPS 2015).",
     "drawn": "The sprites were drawn by this project's own code (lib/drawn.py); no foreign art is shown.",
 }
+BENCHMARKS = {name: ROOT / "benchmarks" / f"{name}.json" for name in ("recipe", "speed")}  # measured once, for every report
 WORKING_KL = 1.0  # nats: a z that carries less does not hold a pose
 JUMP = 4.0  # times the mean step: where one of 11 steps takes more than a third of the way, the way is not even
 LEAK = 0.1  # of the way from chance to the ceiling, from which on a factor counts as given away
@@ -48,7 +50,8 @@ def read_results(run: str) -> dict:
 def build_report(run: str) -> Path:
     """Join the results of all notebooks into results.json and typeset report.pdf from it and the figures.
 
-    Raises `UserError` where a notebook has not run or the text does not compile without warnings.
+    What `benchmarks/` measured, where it is present, becomes the report's appendix. Raises `UserError` where a notebook has not
+    run or the text does not compile without warnings.
     """
     results = read_results(run)
     missing = [name for name in ("data", "training", "swap", "interpolation", "probes") if name not in results]
@@ -58,6 +61,12 @@ def build_report(run: str) -> Path:
         )
     folder = run_dir(run)
     results["attribution"] = ATTRIBUTION[results["source"]]
+    for name, path in BENCHMARKS.items():
+        if path.exists():
+            results[name] = json.loads(path.read_text())
+    if "table" in results.get("recipe", ()):  # else that comparison is still under way
+        results["findings"]["recipe"] = recipe_finding(results["recipe"]["table"])
+        write_figure(folder / "figures" / "recipe.svg", recipe_figure(results["recipe"]["table"]))
     write_json(folder / "results.json", results)
     text = folder / "report.typ"
     shutil.copyfile(ROOT / "reports" / "report.typ", text)
@@ -173,6 +182,18 @@ def probe_finding(probes: list[dict]) -> str:
         text += "No attribute is read from z beyond chance. "
     holder = "s is not free of the pose" if leak(found["s", "pose", "mlp"]) > LEAK else "s is free of the pose"
     return f"{text}{holder}: it names it {says('s', 'pose')}."
+
+
+def recipe_finding(table: list[dict]) -> str:
+    """What the changes from the published recipe to ours gained together, which of them most, and which nothing."""
+    changes = table[1:]
+    most = max(changes, key=lambda row: row["gained"])
+    nothing = [f"\u201c{row['change']}\u201d ({row['gained']:+.1f} dB)" for row in changes if row["gained"] <= 0]
+    text = (
+        f"Together they take swaps from {table[0]['swap_psnr']:.1f} to {table[-1]['swap_psnr']:.1f} dB; the largest step, of "
+        f"{most['gained']:.1f} dB, is \u201c{most['change']}\u201d."
+    )
+    return f"{text} In this time no gain came from {' or '.join(nothing)}." if nothing else text
 
 
 def leak(entry: dict) -> float:

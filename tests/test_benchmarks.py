@@ -41,7 +41,10 @@ def test_a_row_of_the_recipe_is_trained_for_its_time_and_judged(few_sprites, tmp
     assert 0 < training["own"] < 1 and 0 < training["swap"] < 1
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"source": "drawn"}', '{"source": "drawn", "seconds": 9.0, "trainings": {}}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"source": "drawn"}', '{"source": "drawn", "seconds": 9.0, "threads": 1, "trainings": {}}'],
+)
 def test_a_file_of_another_comparison_is_named_and_kept(few_sprites, tmp_path, monkeypatch, content):
     path = tmp_path / "recipe.json"
     path.write_text(content)

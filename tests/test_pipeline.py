@@ -1,10 +1,13 @@
 """The options of run_all.sh, the joining of results, the sentences, and the store of executed cells."""
 
+import json
 import re
+import shutil
 
 import nbformat
 import pytest
 
+from benchmarks.recipe import summary
 from lib import config, pipeline, report
 from lib.config import UserError
 
@@ -142,6 +145,37 @@ def test_a_path_that_jumps_is_called_so():
     even = {"end_psnr": 25.0, "largest_step_s": 1.5, "largest_step_z": 2.0, "n": 100}
     assert "neither path jumps" in report.interpolation_finding(even)
     assert "a path in z jumps" in report.interpolation_finding({**even, "largest_step_z": 9.0})
+
+
+def test_the_recipe_names_what_gained_most_and_what_gained_nothing():
+    rows = [("as published", 15.0, 0.0), ("a", 18.5, 3.5), ("b", 18.2, -0.3), ("c", 19.0, 0.8)]
+    table = [{"change": name, "swap_psnr": psnr, "gained": gained} for name, psnr, gained in rows]
+    finding = report.recipe_finding(table)
+    assert "from 15.0 to 19.0 dB" in finding and "of 3.5 dB, is \u201ca\u201d" in finding
+    assert "no gain came from \u201cb\u201d (-0.3 dB)" in finding and "\u201cc\u201d" not in finding
+    assert "no gain" not in report.recipe_finding(table[:2])
+
+
+@pytest.mark.parametrize("measured", ["whole", "in part", "nothing"])
+def test_the_report_is_typeset_with_what_the_benchmarks_measured(reports, tmp_path, monkeypatch, measured):
+    committed = config.ROOT / "reports" / "drawn"
+    shutil.copytree(committed / "figures", reports / "drawn" / "figures")
+    results = json.loads((committed / "results.json").read_text())
+    for name in report.BENCHMARKS:
+        results.pop(name, None)
+    report.save_results("drawn", "01_all", **results)
+    trainings = {name: [{"swap": 0.01 / n, "own": 0.005, "images": 64}] for n, name in enumerate(("as published", "better"), 1)}
+    recipe = {"source": "sprites", "seconds": 60.0, "threads": 1, "trainings": trainings}
+    if measured == "whole":
+        recipe["table"] = summary(trainings)
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    paths = {"recipe": tmp_path / "recipe.json", "speed": config.ROOT / "benchmarks" / "speed.json"}
+    monkeypatch.setattr(report, "BENCHMARKS", {} if measured == "nothing" else paths)
+    assert report.build_report("drawn").stat().st_size > 100_000
+    content = json.loads((reports / "drawn" / "results.json").read_text())
+    assert ("recipe" in content, "speed" in content) == (measured != "nothing",) * 2
+    assert ("recipe" in content["findings"]) == (measured == "whole")
+    assert (reports / "drawn" / "figures" / "recipe.svg").exists() == (measured == "whole")
 
 
 def test_executed_cells_are_stored_in_their_notebook(tmp_path):
