@@ -83,13 +83,17 @@ def interval(values: list[float]) -> tuple[float, float, float]:
 
 
 def summary(rows: dict[str, list[dict]]) -> list[dict]:
-    """The table: for each row the PSNR of swaps in dB, mean and 95 % interval over its seeds, and what it gained."""
+    """The table: for each row its seeds, their mean length, the PSNR of swaps in dB (mean, 95 % interval), and what it gained."""
     table = []
     for name, trainings in rows.items():
         mean, low, high = interval([psnr(training["swap"]) for training in trainings])
         own = float(np.mean([psnr(training["own"]) for training in trainings]))
         gained = mean - table[-1]["swap_psnr"] if table else 0.0
-        table.append({"change": name, "swap_psnr": mean, "ci95": [low, high], "own_psnr": own, "gained": gained})
+        images = float(np.mean([training["images"] for training in trainings]))
+        table.append({
+            "change": name, "seeds": len(trainings), "images": images,
+            "swap_psnr": mean, "ci95": [low, high], "own_psnr": own, "gained": gained,
+        })  # fmt: skip
     return table
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import typst
 
 from lib.config import ROOT, UserError, run_dir
-from lib.figures import recipe_figure, write_figure
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib", "papermill", "nbconvert", "typst")
 ATTRIBUTION = {
@@ -65,6 +64,8 @@ def build_report(run: str) -> Path:
         if path.exists():
             results[name] = json.loads(path.read_text())
     if "table" in results.get("recipe", ()):  # else that comparison is still under way
+        from lib.figures import recipe_figure, write_figure  # here, as matplotlib would add seconds to each start of run_all.sh
+
         results["findings"]["recipe"] = recipe_finding(results["recipe"]["table"])
         write_figure(folder / "figures" / "recipe.svg", recipe_figure(results["recipe"]["table"]))
     write_json(folder / "results.json", results)

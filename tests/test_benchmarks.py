@@ -56,8 +56,12 @@ def test_a_file_of_another_comparison_is_named_and_kept(few_sprites, tmp_path, m
 
 
 def test_the_table_of_the_recipe():
-    rows = {"first": [{"swap": 0.01, "own": 0.01}] * 3, "second": [{"swap": 10**-e, "own": 0.001} for e in (2.4, 2.5, 2.6)]}
+    rows = {
+        "first": [{"swap": 0.01, "own": 0.01, "images": images} for images in (64, 128, 192)],
+        "second": [{"swap": 10**-e, "own": 0.001, "images": 64} for e in (2.4, 2.5, 2.6)],
+    }
     first, second = recipe.summary(rows)
     assert (first["swap_psnr"], first["ci95"], first["gained"]) == (pytest.approx(20), pytest.approx([20, 20]), 0)
+    assert (first["seeds"], first["images"]) == (3, 128)
     assert second["swap_psnr"] == pytest.approx(25) and second["gained"] == pytest.approx(5)
     assert second["ci95"] == pytest.approx([25 - 4.303 / 3**0.5, 25 + 4.303 / 3**0.5], abs=1e-3)  # t of 2 degrees of freedom
