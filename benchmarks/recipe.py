@@ -37,8 +37,8 @@ CHANGES = {  # a row of the table each: what it is called, and the hyper-paramet
     "4x4 pixels folded into channels": ("architecture",),
     "z of 8": ("z_dim",),
     "s normalised": ("normalize_s",),
-    "KL weight 4 after a warm-up": ("kl_weight", "kl_warmup"),
-    "a critic of z": ("leak_weight",),
+    "KL weight 2 after a warm-up": ("kl_weight", "kl_warmup"),
+    "z of matched images exchanged": ("match_from",),
 }
 WARM_UP, TIMED = 8, 24  # steps of the rate's measurement
 

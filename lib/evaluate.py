@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from lib.batches import to_float
 from lib.config import HParams
 from lib.losses import reparameterize
-from lib.model import CycleVAE
+from lib.model import CycleVAE, encode_images
 from lib.sprites import P, Sprites
 from lib.train import Run
 
@@ -134,6 +134,20 @@ def swap_error_by_attribute(sprites: Sprites, swaps: Swaps, errors: np.ndarray) 
     }
 
 
+def match_score(sprites: Sprites, matches: Tensor | None) -> float | None:
+    """How far matches (C, K) can be trusted: the share of pairs at one prototype that show one pose; None without matches.
+
+    It reads the pose labels, which the training does not.
+    """
+    if matches is None:
+        return None
+    prototype = np.broadcast_to(np.arange(matches.shape[1]), matches.shape)[matches >= 0]
+    poses = np.zeros((matches.shape[1], P))
+    np.add.at(poses, (prototype, sprites.pose[matches[matches >= 0]]), 1)
+    members = poses.sum(axis=1)
+    return float((poses * (poses - 1)).sum() / (members * (members - 1)).sum())
+
+
 def nearest_pose_error(images: np.ndarray, sprites: Sprites, characters: np.ndarray) -> np.ndarray:
     """`image_errors` (n, 3) of images (n, 60, 60, 3) in [0, 1] against the nearest of all true images of its character (n,)."""
     nearest = []
@@ -196,7 +210,6 @@ def _errors_in_chunks(sprites: Sprites, swaps: Swaps, predict: Callable[[slice],
 # --- codes and their probes
 
 
-@torch.no_grad()
 def encode_all(run: Run, sprites: Sprites) -> Codes:
     """The codes of all images, computed once for a model and kept in the run's folder."""
     path, model = run.folder / "codes.npz", run.folder / "model.pt"
@@ -205,11 +218,7 @@ def encode_all(run: Run, sprites: Sprites) -> Codes:
         with np.load(path, allow_pickle=False) as stored:
             if str(stored["stamp"]) == stamp:
                 return Codes(stored["z_mu"], stored["z"], stored["s"])
-    device = next(run.model.parameters()).device
-    parts = []
-    for start in range(0, len(sprites.images), CHUNK):
-        parts.append(run.model.encode(to_float(sprites.images[start : start + CHUNK], device)))
-    z_mu, z_logvar, s = (torch.cat(code).cpu() for code in zip(*parts, strict=True))
+    z_mu, z_logvar, s = encode_images(run.model, sprites.images)
     z = reparameterize(z_mu, z_logvar, torch.randn(z_mu.shape, generator=torch.Generator().manual_seed(run.seed)))
     codes = Codes(z_mu.numpy(), z.numpy(), s.numpy())
     beside = path.with_suffix(".partial.npz")

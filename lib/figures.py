@@ -98,7 +98,7 @@ def loss_curves(history: list[dict[str, float]], references: dict[str, float]) -
     """Training terms and validation errors against images seen; `references` are MSEs drawn as lines in the last panel."""
     terms = {
         "reconstruction": ("squared error an image", BLUE, "log"), "kl": ("KL(q(z|x) || N(0, I)), nats", ORANGE, "linear"),
-        "reverse": ("reverse cycle, L1 of z", VERMILION, "linear"), "leak": ("critic, nats", GREY, "linear"),
+        "reverse": ("reverse cycle, L1 of z", VERMILION, "linear"),
     }  # fmt: skip
     shown = {name: look for name, look in terms.items() if any(name in row for row in history)}
     figure, axes = plt.subplots(2, 3, figsize=(8.5, 4.2), layout="constrained")

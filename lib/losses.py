@@ -4,17 +4,13 @@ B batch, Z = hp.z_dim, S = hp.s_dim; images (B, 3, H, W) in [0, 1]. Each term is
 so the published weights 2 and 3 mean what they say (the third, 10, scales a loss that has an Adam of its own).
 """
 
-import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn import functional as F
+from torch import Tensor
 
 from lib.config import HParams
-from lib.model import CycleVAE, Latents
+from lib.model import CycleVAE
 
 
 class ForwardCycle(NamedTuple):
@@ -23,8 +19,6 @@ class ForwardCycle(NamedTuple):
     loss: Tensor  # what is minimised, divided by the number of values in an image
     reconstruction: Tensor  # squared error of an image, summed over its values
     kl: Tensor  # nats
-    leak: Tensor  # nats; 0 without a critic
-    latents: Latents  # the codes of x
 
 
 def reparameterize(z_mu: Tensor, z_logvar: Tensor, noise: Tensor) -> Tensor:
@@ -46,25 +40,37 @@ def swap_partners(groups: int, group_size: int, shift: int) -> Tensor:
     return index.roll(-shift, dims=1).flatten()
 
 
+def crossed_sources(matched: Tensor, group_size: int) -> Tensor:
+    """For each image of stacked groups, the index of the image whose z is decoded in place of its own: (B,).
+
+    Where its group is `matched` (groups,), the one at the same place of the other of its two groups; else the image itself.
+    """
+    own = torch.arange(len(matched) * group_size).view(-1, group_size)
+    whole = len(own) // 2 * 2
+    other = own.clone()
+    other[:whole] = own[:whole].view(-1, 2, group_size).flip(1).flatten(0, 1)
+    return torch.where(matched[:, None], other, own).flatten()
+
+
 def forward_cycle_loss(
-    model: CycleVAE, x: Tensor, partner: Tensor, noise: Tensor, kl_weight: float, hp: HParams
+    model: CycleVAE, x: Tensor, partner: Tensor, noise: Tensor, kl_weight: float, hp: HParams, source: Tensor | None = None
 ) -> ForwardCycle:
     """Equation 1: decode each image from its own z and the s of another image of the same character.
 
         E_q [ -log p(x1 | z1, s2) ] + KL(q(z1 | x1) || N(0, I)),   s2 = f_s(x2)
 
-    and, ours, hp.leak_weight times what the critic finds of the character in z1 (see `leak_to_critic`).
+    and, ours, with `source`, from the z of an image of another character that is held to show the same pose (`lib.matching`).
 
-    x (B, 3, H, W); `partner` (B,) indexes an image of the same character for each; `noise` (B, Z) ~ N(0, I); `kl_weight`
-    is hp.kl_weight or, while it warms up, less.
+    x (B, 3, H, W); `partner` (B,) indexes an image of the same character for each, `source` (B,) the image whose z is decoded;
+    `noise` (B, Z) ~ N(0, I); `kl_weight` is hp.kl_weight or, while it warms up, less.
     """
     z_mu, z_logvar, s = model.encode(x)
-    x_hat = model.decode(reparameterize(z_mu, z_logvar, noise), s[partner])
+    z = reparameterize(z_mu, z_logvar, noise)
+    x_hat = model.decode(z if source is None else z[source], s[partner])
     reconstruction = (x_hat - x).square().flatten(1).sum(dim=1).mean()
     kl = kl_to_standard_normal(z_mu, z_logvar).mean()
-    leak = leak_to_critic(critic_scores(frozen(model.critic), z_mu, s.detach(), hp)) if model.critic else torch.zeros_like(kl)
-    loss = (hp.reconstruction_weight * reconstruction + kl_weight * kl + hp.leak_weight * leak) / x[0].numel()
-    return ForwardCycle(loss, reconstruction, kl, leak, Latents(z_mu, z_logvar, s))
+    loss = (hp.reconstruction_weight * reconstruction + kl_weight * kl) / x[0].numel()
+    return ForwardCycle(loss, reconstruction, kl)
 
 
 def reverse_cycle_loss(model: CycleVAE, x_a: Tensor, x_b: Tensor, z: Tensor) -> Tensor:
@@ -79,45 +85,3 @@ def reverse_cycle_loss(model: CycleVAE, x_a: Tensor, x_b: Tensor, z: Tensor) -> 
         images = [model.decode(z, model.encode(x).s) for x in (x_a, x_b)]
     z_a, z_b = (model.encode(image).z_mu for image in images)
     return (z_a - z_b).abs().sum(dim=1).mean()
-
-
-def frozen(module: nn.Module) -> Callable[..., Tensor]:
-    """`module` as a function of its input alone: its parameters get no gradient."""
-    parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
-    return lambda *inputs: functional_call(module, parameters, inputs)
-
-
-def critic_scores(critic: Callable[[Tensor, Tensor], Tensor], z_mu: Tensor, s: Tensor, hp: HParams) -> Tensor:
-    """The critic's scores of each z for each of hp.critic_groups characters, its own among them: (B, hp.critic_groups).
-
-    z_mu (B, Z) and s (B, S) belong to stacked groups of hp.group_size images of one character. A character is shown by the
-    mean s of its group; each image's own by the mean of the others', so that nothing but who it is tells it from the rest.
-    """
-    blocks = (-1, hp.critic_groups, hp.group_size)
-    z, s = z_mu.unflatten(0, blocks), s.unflatten(0, blocks)
-    total = s.sum(dim=2, keepdim=True)
-    others = (total - s) / (hp.group_size - 1)
-    scores = critic(z.flatten(1, 2), total[:, :, 0] / hp.group_size).unflatten(1, blocks[1:])
-    own = critic(z[..., None, :], others[..., None, :]).squeeze(-1)
-    mine = torch.eye(hp.critic_groups, dtype=torch.bool, device=z.device)[:, None]
-    return torch.where(mine, own, scores).flatten(0, 2)
-
-
-def critic_loss(model: CycleVAE, z_mu: Tensor, s: Tensor, hp: HParams) -> Tensor:
-    """Cross-entropy in nats of the critic's guess of who each z_mu (B, Z) belongs to, for s (B, S) of the same images.
-
-    ln(hp.critic_groups) less this loss is a lower bound of the information between z and the character, and the more so the
-    better the critic (InfoNCE: van den Oord et al., 2018, equation 4; Poole et al., ICML 2019). Who is who is known from the
-    groups alone: no name or attribute is used.
-    """
-    scores = critic_scores(model.critic, z_mu.detach(), s.detach(), hp)
-    own = torch.arange(hp.critic_groups, device=s.device).repeat_interleave(hp.group_size)
-    return F.cross_entropy(scores, own.repeat(len(scores) // len(own)))
-
-
-def leak_to_critic(scores: Tensor) -> Tensor:
-    """KL(uniform || critic's belief) in nats, a mean over z: 0 where the critic has no idea who each z belongs to.
-
-    Bounded below, unlike the critic's own loss with its sign reversed, which could be driven ever on by what fools it.
-    """
-    return -F.log_softmax(scores, dim=1).mean() - math.log(scores.shape[1])

@@ -13,10 +13,14 @@ B batch, Z = hp.z_dim, S = hp.s_dim; images are (B, 3, 60, 60) in [0, 1].
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lib.batches import to_float
 from lib.config import HParams
+
+CHUNK = 500  # images encoded at once
 
 
 class Latents(NamedTuple):
@@ -28,14 +32,13 @@ class Latents(NamedTuple):
 
 
 class CycleVAE(nn.Module):
-    """Encoder and decoder of the networks that `hp` describes, and, where hp.leak_weight is not 0, a critic for training."""
+    """Encoder and decoder of the networks that `hp` describes."""
 
     def __init__(self, hp: HParams) -> None:
         super().__init__()
         build_encoder, build_decoder = ARCHITECTURES[hp.architecture]
         self.encoder = build_encoder(hp)
         self.decoder = build_decoder(hp)
-        self.critic = Critic(hp) if hp.leak_weight else None
 
     def encode(self, x: Tensor) -> Latents:
         """Images (B, 3, 60, 60) to their codes."""
@@ -80,19 +83,14 @@ class Decoder(nn.Module):
         return self.image(torch.cat([self.z_features(z), self.s_features(s)], dim=1))
 
 
-class Critic(nn.Module):
-    """How well a z fits a character's s: the inner product of two embeddings, the score of InfoNCE (van den Oord et al., 2018)."""
-
-    def __init__(self, hp: HParams) -> None:
-        super().__init__()
-        self.z_embedding = nn.Sequential(
-            nn.Linear(hp.z_dim, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 64)
-        )  # fmt: skip
-        self.s_embedding = nn.Sequential(nn.Linear(hp.s_dim, 128), nn.ReLU(), nn.Linear(128, 64))
-
-    def forward(self, z: Tensor, s: Tensor) -> Tensor:
-        """z (..., I, Z) and s (..., K, S) to the scores (..., I, K) of each with each."""
-        return self.z_embedding(z) @ self.s_embedding(s).mT / 8  # the root of 64
+@torch.no_grad()
+def encode_images(model: CycleVAE, images: np.ndarray) -> Latents:
+    """The codes of uint8 images (N, 60, 60, 3), computed on the model's device, in evaluation mode, and brought to the CPU."""
+    device, training = next(model.parameters()).device, model.training
+    model.eval()
+    parts = [model.encode(to_float(images[start : start + CHUNK], device)) for start in range(0, len(images), CHUNK)]
+    model.train(training)
+    return Latents(*(torch.cat(code).cpu() for code in zip(*parts, strict=True)))
 
 
 def published_encoder(hp: HParams) -> Encoder:

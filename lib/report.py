@@ -108,6 +108,16 @@ def training_finding(training: dict) -> str:
     return f"{text} z is charged {kl:.1f} nats an image, a bound on what it carries; naming a pose takes {training['pose_nats']:.1f}."
 
 
+def match_finding(same_pose: float | None) -> str:
+    """How far the poses that the training matched by itself are poses."""
+    if same_pose is None:
+        return "This run matched no images of different characters."
+    return (
+        f"Of two images of different characters that it held to be one pose, {_percent(same_pose)} are, by the labels that it "
+        "did not see."
+    )
+
+
 def swap_finding(swap: dict, reconstruction: dict) -> str:
     """On which side of the simple predictors the model stands, and what z brings along that it should not."""
     test, predictors = swap["test"]["psnr"], swap["predictors"]

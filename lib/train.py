@@ -1,8 +1,8 @@
 """Training: the author's two updates a step, progress, checkpoints, and going on where a killed run stopped.
 
 The algorithm (Jha et al., ECCV 2018, section 3.4, and the author's training.py): a first Adam updates encoder and decoder
-by the forward cycle, a second Adam updates the encoder alone by the reverse cycle. Ours adds a third for the critic, where
-there is one.
+by the forward cycle, a second Adam updates the encoder alone by the reverse cycle. Ours, some way into the training, looks for
+images of different characters in one pose (`lib.matching`) and exchanges their z in the forward cycle.
 
 Everything random comes from one generator on the CPU, whose state is kept in the checkpoint, so a run that was killed
 and resumed ends with the weights of one that never stopped, and a seed draws the same batches on every device. Under
@@ -11,7 +11,6 @@ follow the course of one.
 """
 
 import dataclasses
-import math
 import os
 import time
 from collections.abc import Callable
@@ -26,7 +25,8 @@ from tqdm import tqdm
 
 from lib.batches import sample_groups, to_float, valid_mask
 from lib.config import HParams, UserError, run_dir
-from lib.losses import critic_loss, forward_cycle_loss, reverse_cycle_loss, swap_partners
+from lib.losses import crossed_sources, forward_cycle_loss, reverse_cycle_loss, swap_partners
+from lib.matching import find_matches, sample_matched
 from lib.model import CycleVAE
 from lib.sprites import Sprites
 
@@ -34,7 +34,6 @@ CHECKPOINT_SECONDS = 30
 LOGGED_POINTS = 200  # rows of the history at least, and
 LOGGED_STEPS = 250  # the most steps between two, where a checkpoint may be due
 MONITORED_POINTS = 20  # rows with a look at validation identities
-CRITIC_LEARNING_RATE = 2e-3
 COMPILE_STEPS = 50_000  # steps from which the half minute that torch.compile takes on a GPU is worth it
 
 
@@ -52,6 +51,7 @@ class Run:
     device: str = "cpu"
     step: int = 0
     seconds: float = 0.0
+    matches: Tensor | None = None  # that the training goes by, see `lib.matching`
     history: list[dict[str, float]] = field(default_factory=list)
 
     @property
@@ -95,13 +95,12 @@ class Objective(nn.Module):
 def shares(hp: HParams) -> tuple[int, int]:
     """(which share of every batch this process trains on, number of shares): (0, 1) without torch.distributed.
 
-    Raises `UserError` where the batch cannot be shared: the reverse cycle takes the groups of a share two by two, the critic
-    hp.critic_groups at once.
+    Raises `UserError` where the batch cannot be shared: the groups of a share are taken two by two.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return 0, 1
     world = distributed.get_world_size()
-    whole = world * hp.group_size * math.lcm(2, hp.critic_groups if hp.leak_weight else 1)
+    whole = 2 * world * hp.group_size
     if hp.batch_images % whole:
         raise UserError(f"{world} processes cannot share batch_images {hp.batch_images}: set it to a multiple of {whole}")
     return distributed.get_rank(), world
@@ -114,14 +113,10 @@ def new_run(name: str, sprites: Sprites, preset: str, seed: int, hp: HParams) ->
 
 
 def make_optimizers(model: CycleVAE, hp: HParams) -> tuple[torch.optim.Optimizer, ...]:
-    """(forward cycle: encoder and decoder, reverse cycle: encoder alone[, critic])."""
+    """(forward cycle: encoder and decoder, reverse cycle: encoder alone)."""
     settings = dict(lr=hp.learning_rate, betas=(0.9, hp.beta2), fused=True)
     encoder, decoder = list(model.encoder.parameters()), list(model.decoder.parameters())
-    optimizers = torch.optim.Adam(encoder + decoder, **settings), torch.optim.Adam(encoder, **settings)
-    if model.critic is None:
-        return optimizers
-    # its task changes under it, as that of a GAN's discriminator does: so a short memory (Radford et al., ICLR 2016)
-    return *optimizers, torch.optim.Adam(model.critic.parameters(), CRITIC_LEARNING_RATE, betas=(0.5, 0.99), fused=True)
+    return torch.optim.Adam(encoder + decoder, **settings), torch.optim.Adam(encoder, **settings)
 
 
 def learning_rate(step: int, hp: HParams) -> float:
@@ -144,16 +139,18 @@ def train_step(
     hp: HParams,
     generator: torch.Generator,
     share: tuple[int, int] = (0, 1),
+    matched: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """One forward cycle, one step of the critic, and, every hp.reverse_every steps, one reverse cycle.
+    """One forward cycle and, every hp.reverse_every steps, one reverse cycle.
 
-    x (B, 3, 60, 60) are groups of hp.group_size images of a character, each group of another.
+    x (B, 3, 60, 60) are groups of hp.group_size images of a character, each group of another; those that
+    `matched` (groups,) names are so two by two, and exchange their z (`lib.matching.sample_matched`).
 
     `objective` is an `Objective`, or one in DistributedDataParallel; x is the part of the batch that `share` names (see
-    `shares`). Returns the terms in units of one image: reconstruction (squared error), kl and leak (nats), and reverse (L1)
-    where it was run.
+    `shares`). Returns the terms in units of one image: reconstruction (squared error), kl (nats), and reverse (L1) where it was
+    run.
     """
-    forward, reverse, *critic = optimizers
+    forward, reverse = optimizers
     for group in (*forward.param_groups, *reverse.param_groups):
         group["lr"] = learning_rate(step, hp)
     rank, world = share
@@ -163,17 +160,12 @@ def train_step(
 
     shift = 1 + step % (hp.group_size - 1)
     partner = swap_partners(len(x) // hp.group_size, hp.group_size, shift).to(x.device)
-    cycle = objective(forward_cycle_loss, x, partner, noise(len(x)), kl_weight(step, hp), hp)
+    source = None if matched is None else crossed_sources(matched, hp.group_size).to(x.device)
+    cycle = objective(forward_cycle_loss, x, partner, noise(len(x)), kl_weight(step, hp), hp, source)
     forward.zero_grad()
     cycle.loss.backward()
     forward.step()
     terms = {"reconstruction": cycle.reconstruction.detach(), "kl": cycle.kl.detach()}
-
-    for optimizer in critic:
-        optimizer.zero_grad()
-        objective(critic_loss, cycle.latents.z_mu.detach(), cycle.latents.s.detach(), hp).backward()
-        optimizer.step()
-        terms["leak"] = cycle.leak.detach()
 
     if step % hp.reverse_every == 0:
         # Groups show different characters, so two that follow each other in the batch give the two that share a z.
@@ -224,6 +216,7 @@ def fit(
 
     images = torch.from_numpy(sprites.images).to(device)
     valid = valid_mask(sprites, train)
+    groups, match_at = hp.batch_images // hp.group_size, round(hp.match_from * hp.steps)
     every = max(1, min(hp.steps // LOGGED_POINTS, LOGGED_STEPS))
     look_every = max(1, hp.steps // MONITORED_POINTS // every) * every
     sums: dict[str, list[Tensor]] = {}
@@ -235,9 +228,17 @@ def fit(
         disable=rank > 0,
     ) as bar:  # fmt: skip
         while not run.finished:
-            index = sample_groups(valid, hp.group_size, hp.batch_images // hp.group_size, generator)
+            if run.step == match_at:
+                bar.set_description("matching poses")
+                run.matches = find_matches(model, sprites.images, valid, hp, run.seed)
+                bar.set_description("training")
+            if run.matches is None:
+                index, matched = sample_groups(valid, hp.group_size, groups, generator), None
+            else:
+                index, matched = sample_matched(valid, run.matches, hp.group_size, groups, generator)
+                matched = matched.chunk(world)[rank]
             x = to_float(images[index.chunk(world)[rank].flatten().to(device)])
-            for name, value in train_step(objective, optimizers, x, run.step, hp, generator, share).items():
+            for name, value in train_step(objective, optimizers, x, run.step, hp, generator, share, matched).items():
                 sums.setdefault(name, []).append(value)
             run.step += 1
             bar.update(pairs)
@@ -326,7 +327,7 @@ def _resume(run: Run, optimizers: tuple[torch.optim.Optimizer, ...], generator: 
             "start afresh with --fresh"
         )
     run.model.load_state_dict(state["weights"])
-    for name in ("step", "seconds", "history", "device"):
+    for name in ("step", "seconds", "history", "device", "matches"):
         setattr(run, name, state[name])
     if "generator" in state:
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
@@ -335,9 +336,15 @@ def _resume(run: Run, optimizers: tuple[torch.optim.Optimizer, ...], generator: 
 
 
 def _read(path: Path) -> dict:
+    """The content of a model or checkpoint. Raises `UserError` where it cannot be read or another version wrote it."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(
             f"{path.name} in reports/{path.parent.name} cannot be read ({type(error).__name__}): delete it and run again"
         ) from error
+    if set(state["hp"]) != {f.name for f in dataclasses.fields(HParams)}:
+        raise UserError(
+            f"{path.name} in reports/{path.parent.name} is of another version of this program: start afresh with --fresh"
+        )
+    return state

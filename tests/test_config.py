@@ -8,7 +8,7 @@ def test_paper_is_the_published_method():
     assert (hp.z_dim, hp.s_dim, hp.learning_rate, hp.batch_images, hp.group_size) == (512, 64, 1e-4, 32, 2)
     assert hp.norm == "instance" and hp.reverse_every == 1 and hp.kl_warmup == 0 and not hp.lr_decay
     assert (hp.reconstruction_weight, hp.kl_weight, hp.reverse_weight) == (2, 3, 10)
-    assert hp.leak_weight == 0
+    assert hp.match_from == 1
     assert hp.steps == 500 * 40_050 // 16 + 1  # 500 epochs of 40,050 pairs, in batches of 16
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from lib import config
 from lib.config import ROOT
@@ -36,17 +37,16 @@ def test_two_processes_train_as_one(launch):
         done = launch(before, name, settings)
         assert done.returncode == 0, done.stderr
     one, two = load_run("one"), load_run("two")
-    assert len(one.history) == 10 and {"reconstruction", "kl", "leak", "reverse", "validation_swap"} <= set(one.history[0])
+    assert len(one.history) == 10 and {"reconstruction", "kl", "reverse", "validation_swap"} <= set(one.history[0])
     for row, other in zip(one.history, two.history, strict=True):
         assert row.keys() == other.keys()
         for name in row.keys() - {"seconds"}:
-            # the leak is a difference of numbers near ln 8, and the critic's own rate, which is not lowered, lets rounding grow
-            tolerance = dict(rel=1e-3, abs=1e-4 if name == "leak" else 1e-5)
-            assert other[name] == pytest.approx(row[name], **tolerance), name
+            assert other[name] == pytest.approx(row[name], rel=1e-3, abs=1e-5), name
+    assert torch.equal(one.matches >= 0, two.matches >= 0)
 
 
 def test_a_batch_that_cannot_be_shared_is_said_once(launch):
-    done = launch(TORCHRUN, "odd", '--overrides={"batch_images": 32, "images_seen": 320}')
+    done = launch(TORCHRUN, "odd", '--overrides={"batch_images": 24, "images_seen": 240}')
     assert done.returncode != 0
-    sentence = "2 processes cannot share batch_images 32: set it to a multiple of 64"
+    sentence = "2 processes cannot share batch_images 24: set it to a multiple of 16"
     assert done.stderr.count(sentence) == 1

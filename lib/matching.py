@@ -1,0 +1,106 @@
+"""Matches: which images of different characters show one pose, as far as z and the images themselves can tell.
+
+The published losses never see what a swap between characters should have been, so what z says of its own character is never
+corrected, and nothing teaches the decoder to take it from s instead. But once z knows poses roughly, images that are alike in
+z and in outline show one pose, and then the truth is at hand: the z of one decoded with the s of the other should give the
+other. So a training that has come some way looks for such matches and goes on with them, as self-labelling does for classes
+(Asano et al., ICLR 2020). No pose is named and no pair given. What is assumed, beyond which images show the same character, is
+that characters are seen in about the same poses, each at most once.
+
+C characters, P = 178 images of each; K prototypes, as many as the most images that a character has.
+"""
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+from sklearn.decomposition import PCA
+from torch import Tensor
+from torch.nn import functional as F
+
+from lib.batches import sample_groups, to_float
+from lib.config import HParams
+from lib.model import CycleVAE, encode_images
+from lib.sprites import P
+
+ROUNDS = 6  # of assigning and averaging, which has settled by then
+ROUND_CHARACTERS = 60  # characters that the prototypes are averaged over
+POOL = 4  # pixels, each way, that are averaged before images are compared
+COMPONENTS = 48  # principal components that are kept of such images
+
+
+def find_matches(model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams, seed: int) -> Tensor:
+    """Match the images (N, 60, 60, 3) that `valid` (C, P) admits, of hp.match_characters characters at most.
+
+    Returns (C, K) int64, the index of each character's image at each prototype, -1 where it has none; images of different
+    characters at one prototype are held to show one pose. The prototypes begin as the `features` of one character, drawn by
+    `seed`, and become means over characters, whose images are assigned to them in turn (`assign`).
+    """
+    rng = np.random.default_rng(seed)
+    counts = np.count_nonzero(valid.numpy(), axis=1)
+    characters = rng.permutation(np.flatnonzero(counts))[: hp.match_characters]
+    index = [character * P + np.flatnonzero(valid[character]) for character in characters]
+    described = features(encode_images(model, images[np.concatenate(index)]).z_mu.numpy(), [images[of] for of in index])
+
+    prototypes = described[int(counts[characters].argmax())]
+    for _ in range(ROUNDS):
+        some = [described[c] for c in rng.permutation(len(described))[:ROUND_CHARACTERS]]
+        chosen = np.concatenate([assign(own, prototypes) for own in some])
+        sums, members = np.zeros_like(prototypes), np.bincount(chosen, minlength=len(prototypes))[:, None]
+        np.add.at(sums, chosen, np.concatenate(some))
+        prototypes = np.where(members > 0, sums / np.maximum(members, 1), prototypes)
+
+    matches = torch.full((len(valid), len(prototypes)), -1)
+    for character, of, own in zip(characters, index, described, strict=True):
+        matches[character, assign(own, prototypes)] = torch.from_numpy(of)
+    return matches
+
+
+def features(z_mu: np.ndarray, images: list[np.ndarray]) -> list[np.ndarray]:
+    """What images are matched by, for each character (n, D): z, the colours and the outline, each of total variance 1.
+
+    `images` are those of each character (n, 60, 60, 3), z_mu (N, Z) the codes of all of them in that order. Colours and outline
+    (where an image is not black) are averaged over POOL x POOL pixels, and what a character's images have in common is taken
+    off: its mean.
+    """
+    colours, outlines = [], []
+    for own in images:
+        x = to_float(own)
+        for kind, into in ((x, colours), ((x > 0).any(dim=1, keepdim=True).float(), outlines)):
+            pooled = F.avg_pool2d(kind, POOL).flatten(1)
+            into.append((pooled - pooled.mean(dim=0)).numpy())
+    parts = [z_mu, *(_principal_components(np.concatenate(kind)) for kind in (colours, outlines))]
+    whole = np.concatenate([part / np.sqrt(part.var(axis=0).sum() + 1e-12) for part in parts], axis=1)
+    return np.split(whole, np.cumsum([len(own) for own in images])[:-1])
+
+
+def assign(described: np.ndarray, prototypes: np.ndarray) -> np.ndarray:
+    """The prototype (n,) of each of n images, each another of the K >= n, by the least sum of squared distances.
+
+    Without that constraint frames that look alike would share one, and others have none.
+    """
+    return linear_sum_assignment(cdist(described, prototypes, "sqeuclidean"))[1]
+
+
+def sample_matched(
+    valid: Tensor, matches: Tensor, group_size: int, groups: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Groups (groups, group_size) as `sample_groups` draws them, but two by two in matched poses; and which are so, (groups,).
+
+    Groups 2i and 2i + 1 show two characters, and at each place the same prototype, drawn uniformly. Two characters with less
+    than `group_size` prototypes in common stay as they were drawn.
+    """
+    index = sample_groups(valid, group_size, groups, generator)
+    pairs = index[: groups // 2 * 2].view(-1, 2, group_size)
+    characters = pairs[:, :, 0] // P  # (pairs, 2)
+    present = (matches[characters] >= 0).all(dim=1)
+    places = torch.rand(present.shape, generator=generator).masked_fill(~present, -1).topk(group_size, dim=1).indices
+    found = present.gather(1, places).all(dim=1)
+    pairs[found] = matches[characters].gather(2, places[:, None].expand(-1, 2, -1))[found]
+    matched = torch.zeros(groups, dtype=torch.bool)
+    matched[: 2 * len(pairs)] = found.repeat_interleave(2)
+    return index, matched
+
+
+def _principal_components(x: np.ndarray) -> np.ndarray:
+    return PCA(min(COMPONENTS, *x.shape), svd_solver="covariance_eigh").fit_transform(x)
