@@ -128,6 +128,11 @@ def probes(leak=0.0, trained=True, pose_from_s=0.9):
     ]
 
 
+def test_matches_are_told_by_their_share_that_is_right():
+    assert "held to be one pose, 85.0 % are" in report.match_finding(0.85)
+    assert report.match_finding(None) == "This run matched no images of different characters."
+
+
 def test_leaks_are_named_on_either_side():
     leaking = report.probe_finding(probes(leak=0.3))
     assert "gives away the skin, in 80.0 %" in leaking and "a sample of z gives away no attribute" in leaking

@@ -124,6 +124,22 @@ def test_a_broken_model_is_named(few_sprites, reports, content):
         load_run("tiny")
 
 
+def test_a_model_of_another_version_is_named(few_sprites, reports):
+    train(few_sprites)
+    path = reports / "tiny" / "model.pt"
+    state = torch.load(path, weights_only=True)
+    torch.save(state | {"hp": state["hp"] | {"leak_weight": 30.0}}, path)
+    for use in (lambda: load_run("tiny"), lambda: train(few_sprites)):
+        with pytest.raises(UserError, match=r"model\.pt in reports/tiny is of another version of this program: start afresh"):
+            use()
+
+
+def test_a_resumed_run_keeps_its_matches(few_sprites, reports):
+    run = train(few_sprites)
+    assert (run.matches >= 0).any() and torch.equal(load_run("tiny").matches, run.matches)
+    assert train(few_sprites, name="published", match_from=1.0).matches is None
+
+
 def test_no_model_says_which_notebook_makes_it(reports):
     with pytest.raises(UserError, match="run 02_train"):
         load_run("nothing")
