@@ -26,7 +26,6 @@ from tqdm import tqdm
 from lib.batches import sample_groups, to_float, valid_mask
 from lib.config import HParams, UserError, run_dir
 from lib.losses import crossed_sources, forward_cycle_loss, reverse_cycle_loss, swap_partners
-from lib.matching import find_matches, sample_matched
 from lib.model import CycleVAE
 from lib.sprites import Sprites
 
@@ -194,6 +193,8 @@ def fit(
     the first alone writes, shows and asks. Raises `UserError` where the folder holds a run with other settings, or the loss
     is not finite.
     """
+    from lib.matching import find_matches, sample_matched  # here, as scikit-learn would add seconds to each start of run_all.sh
+
     hp = run.hp
     rank, world = share = shares(hp)
     model = run.model.to(device, memory_format=torch.channels_last)
