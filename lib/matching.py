@@ -10,6 +10,8 @@ that characters are seen in about the same poses, each at most once.
 C characters, P = 178 images of each; K prototypes, as many as the most images that a character has.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -40,7 +42,8 @@ def find_matches(model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams
     counts = np.count_nonzero(valid.numpy(), axis=1)
     characters = rng.permutation(np.flatnonzero(counts))[: hp.match_characters]
     index = [character * P + np.flatnonzero(valid[character]) for character in characters]
-    described = features(encode_images(model, images[np.concatenate(index)]).z_mu.numpy(), [images[of] for of in index])
+    z_mu = encode_images(model, images[np.concatenate(index)]).z_mu.numpy()
+    described = features(z_mu, (images[of] for of in index))
 
     prototypes = described[int(counts[characters].argmax())]
     for _ in range(ROUNDS):
@@ -56,7 +59,7 @@ def find_matches(model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams
     return matches
 
 
-def features(z_mu: np.ndarray, images: list[np.ndarray]) -> list[np.ndarray]:
+def features(z_mu: np.ndarray, images: Iterable[np.ndarray]) -> list[np.ndarray]:
     """What images are matched by, for each character (n, D): z, the colours and the outline, each of total variance 1.
 
     `images` are those of each character (n, 60, 60, 3), z_mu (N, Z) the codes of all of them in that order. Colours and outline
@@ -71,7 +74,7 @@ def features(z_mu: np.ndarray, images: list[np.ndarray]) -> list[np.ndarray]:
             into.append((pooled - pooled.mean(dim=0)).numpy())
     parts = [z_mu, *(_principal_components(np.concatenate(kind)) for kind in (colours, outlines))]
     whole = np.concatenate([part / np.sqrt(part.var(axis=0).sum() + 1e-12) for part in parts], axis=1)
-    return np.split(whole, np.cumsum([len(own) for own in images])[:-1])
+    return np.split(whole, np.cumsum([len(own) for own in outlines])[:-1])
 
 
 def assign(described: np.ndarray, prototypes: np.ndarray) -> np.ndarray:
