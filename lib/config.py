@@ -98,6 +98,7 @@ PRESETS = {
         lr_decay=False, reverse_every=1,
     ),
     "fast": {},
+    "long": dict(images_seen=4_300_000),
     "smoke": dict(
         images_seen=6_400, match_characters=32, lr_warmup=10, swap_samples=300, probe_images=1_000, probe_epochs=2, tsne_points=150,
     ),

@@ -101,8 +101,8 @@ def loss_curves(history: list[dict[str, float]], references: dict[str, float]) -
         "reverse": ("reverse cycle, L1 of z", VERMILION, "linear"),
     }  # fmt: skip
     shown = {name: look for name, look in terms.items() if any(name in row for row in history)}
-    figure, axes = plt.subplots(2, 3, figsize=(8.5, 4.2), layout="constrained")
-    *panels, ax, beside = axes.flat
+    figure, axes = plt.subplots(2, 2, figsize=(8.5, 4.2), layout="constrained")
+    *panels, ax = axes.flat
     for panel in panels[len(shown) :]:
         panel.set_axis_off()
     for panel, (name, (label, colour, scale)) in zip(panels, shown.items(), strict=False):
@@ -113,8 +113,7 @@ def loss_curves(history: list[dict[str, float]], references: dict[str, float]) -
     for (name, mse), style in zip(references.items(), ("--", ":", "-."), strict=False):
         ax.axhline(mse, color=GREY, ls=style, lw=1, label=name)
     ax.set(title="MSE on validation identities", xlabel="images seen", yscale="log")
-    beside.set_axis_off()
-    beside.legend(*ax.get_legend_handles_labels(), loc="center left", title="MSE on validation identities")
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside right lower", title="MSE on validation identities")
     return figure
 
 

@@ -60,19 +60,21 @@ def find_matches(model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams
 
 
 def features(z_mu: np.ndarray, images: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """What images are matched by, for each character (n, D): z, the colours and the outline, each of total variance 1.
+    """What images are matched by, for each character (n, D): z, the edges and the outline, each of total variance 1.
 
-    `images` are those of each character (n, 60, 60, 3), z_mu (N, Z) the codes of all of them in that order. Colours and outline
-    (where an image is not black) are averaged over POOL x POOL pixels, and what a character's images have in common is taken
-    off: its mean.
+    `images` are those of each character (n, 60, 60, 3), z_mu (N, Z) the codes of all of them in that order. Edges (how much
+    the brightness of neighbouring pixels differs) and outline (where an image is not black) are averaged over POOL x POOL
+    pixels, and what a character's images have in common is taken off: its mean. Colours tell more of who it is than edges do.
     """
-    colours, outlines = [], []
+    edges, outlines = [], []
     for own in images:
         x = to_float(own)
-        for kind, into in ((x, colours), ((x > 0).any(dim=1, keepdim=True).float(), outlines)):
+        brightness = F.pad(x.mean(dim=1, keepdim=True), (0, 1, 0, 1), mode="replicate")
+        steps = [brightness.diff(dim=2)[..., :-1], brightness.diff(dim=3)[..., :-1, :]]
+        for kind, into in ((torch.cat(steps, dim=1).abs(), edges), ((x > 0).any(dim=1, keepdim=True).float(), outlines)):
             pooled = F.avg_pool2d(kind, POOL).flatten(1)
             into.append((pooled - pooled.mean(dim=0)).numpy())
-    parts = [z_mu, *(_principal_components(np.concatenate(kind)) for kind in (colours, outlines))]
+    parts = [z_mu, *(_principal_components(np.concatenate(kind)) for kind in (edges, outlines))]
     whole = np.concatenate([part / np.sqrt(part.var(axis=0).sum() + 1e-12) for part in parts], axis=1)
     return np.split(whole, np.cumsum([len(own) for own in outlines])[:-1])
 

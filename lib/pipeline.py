@@ -26,7 +26,7 @@ from lib.config import PRESETS, ROOT, UserError, make_hparams, run_dir, run_name
 from lib.train import choose_device
 
 NOTEBOOKS = ("01_create_sprites", "02_train", "03_style_transfer", "04_interpolation", "05_latent_classifiers")
-CELL_SECONDS = {"paper": None}  # the longest that a cell may take: no limit for a training of many hours,
+CELL_SECONDS = {"paper": None, "long": None}  # the longest that a cell may take: no limit for a training of hours,
 ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 DEFAULT_CELL_SECONDS = 4 * 3600  # else long enough for a slow laptop, short enough that a hanging kernel ends
 

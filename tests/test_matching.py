@@ -75,7 +75,7 @@ def test_drawn_sprites_are_matched_better_than_by_chance_even_by_an_untrained_mo
     assert match_score(few_sprites, matches) > 0.3
 
 
-def test_features_weigh_z_colours_and_outline_alike_and_forget_a_characters_mean():
+def test_features_weigh_z_edges_and_outline_alike_and_forget_a_characters_mean():
     rng = np.random.default_rng(0)
     shapes = rng.random((6, 60, 60, 1)) < rng.random((6, 15, 15, 1)).repeat(4, 1).repeat(4, 2)
     z = rng.normal(size=(12, 3)).astype(np.float32)
@@ -88,6 +88,18 @@ def test_features_weigh_z_colours_and_outline_alike_and_forget_a_characters_mean
     marked[:, :4, :4] = 77  # in each of its images, so it tells nothing of the pose
     before, after = features(z, [grey, grey])[0], features(z, [marked, marked])[0]
     np.testing.assert_allclose((before @ before.T) ** 2, (after @ after.T) ** 2, rtol=0.2, atol=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # of the outlines' components, as these are all alike
+def test_edges_are_where_the_brightness_changes_and_forget_the_hue():
+    z = np.zeros((8, 1), dtype=np.float32)
+    dark = np.full((4, 60, 60, 3), 10, dtype=np.uint8)  # all of one outline, so that only edges differ
+    for image, (row, column) in enumerate([(9, 9), (9, 10), (30, 30), (31, 31)]):
+        dark[image, row : row + 12, column : column + 12] = (200, 100, 60)
+    own, hue = features(z, [dark, dark[..., ::-1].copy()])
+    np.testing.assert_allclose(own, hue, atol=1e-5)
+    distance = np.square(own[:, None] - own).sum(-1)
+    assert max(distance[0, 1], distance[2, 3]) < 0.5 * distance[:2, 2:].min()
 
 
 def test_assignment_by_hand():
