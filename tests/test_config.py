@@ -40,7 +40,7 @@ def test_a_bad_override_is_one_sentence(name, value, sentence):
 
 
 def test_an_unknown_preset_names_the_known_ones():
-    with pytest.raises(UserError, match="paper, fast, smoke"):
+    with pytest.raises(UserError, match="paper, fast, long, smoke"):
         make_hparams("slow")
 
 
