@@ -92,12 +92,11 @@ def reference_steps(sprites: Sprites, train: np.ndarray, folder: Path) -> Iterat
             yield
 
 
-def our_steps(sprites: Sprites, train: np.ndarray, hp: HParams, device: torch.device) -> Iterator[None]:
+def our_steps(model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams, device: torch.device) -> Iterator[None]:
     """The training step of `lib.train`, with what `fit` does for each: each `next` is one."""
-    torch.manual_seed(0)
-    model = CycleVAE(hp).to(device, memory_format=torch.channels_last)
+    model.to(device, memory_format=torch.channels_last)
     optimizers, objective = make_optimizers(model, hp), Objective(model, device)
-    images, valid = torch.from_numpy(sprites.images).to(device), valid_mask(sprites, train)
+    images = torch.from_numpy(images).to(device)
     generator = torch.Generator().manual_seed(0)
     for step in count():
         index = sample_groups(valid, hp.group_size, hp.batch_images // hp.group_size, generator)
@@ -133,12 +132,14 @@ def operations(steps: Iterator[None], n: int) -> float:
 def measure(sprites: Sprites, rounds: int, seconds: float, say: Callable[[str], None] = print) -> dict:
     """Rates of the three training steps and the peak: medians over `rounds` turns of `seconds` each."""
     train = split_by_identity(sprites, 0)["train"]
+    valid = valid_mask(sprites, train)
+    torch.manual_seed(0)
     paper, fast = make_hparams("paper"), make_hparams("fast")
     with tempfile.TemporaryDirectory(prefix="cycle-vae-speed-") as folder:
         contenders = {
             "reference": reference_steps(sprites, train, Path(folder)),
-            "paper": our_steps(sprites, train, paper, CPU),
-            "fast": our_steps(sprites, train, fast, CPU),
+            "paper": our_steps(CycleVAE(paper), sprites.images, valid, paper, CPU),
+            "fast": our_steps(CycleVAE(fast), sprites.images, valid, fast, CPU),
             "peak": matrix_products(),
         }
         pairs = {"reference": PAIRS, "paper": paper.batch_images / 2, "fast": fast.batch_images / 2}

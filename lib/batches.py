@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lib.config import UserError
-from lib.sprites import SIZE, P, Sprites
+from lib.sprites import P, Sprites
 
 
 def valid_mask(sprites: Sprites, indices: np.ndarray) -> Tensor:
@@ -38,8 +38,8 @@ def sample_groups(valid: Tensor, group_size: int, groups: int, generator: torch.
 
 def to_float(images: np.ndarray | Tensor, device: torch.device | str | None = None) -> Tensor:
     """Images uint8 (..., 60, 60, 3) as float32 (B, 3, 60, 60) in [0, 1], in memory still with the channels last."""
-    images = torch.as_tensor(images, device=device).reshape(-1, SIZE, SIZE, 3)
-    return images.permute(0, 3, 1, 2).float().div_(255)
+    images = torch.as_tensor(images, device=device)
+    return images.reshape(-1, *images.shape[-3:]).permute(0, 3, 1, 2).float().div_(255)
 
 
 def to_uint8(images: Tensor) -> np.ndarray:

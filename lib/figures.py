@@ -226,6 +226,26 @@ def recipe_figure(table: list[dict]) -> Figure:
     return figure
 
 
+def cost_figure(points: list[dict[str, float]]) -> Figure:
+    """What `benchmarks.cost` measured: time of a training pair and peak memory (rows) against each setting (columns)."""
+    settings = {
+        "images": "images", "size": "pixels, each way", "z_dim": "size of z", "s_dim": "size of s", "batch_images": "images a step",
+    }  # fmt: skip
+    figure, axes = plt.subplots(2, len(settings), figsize=(9, 3.6), sharex="col", sharey="row", layout="constrained")
+    for column, (name, label) in zip(axes.T, settings.items(), strict=True):
+        shown = sorted((p for p in points if all(p[o] == points[0][o] for o in settings if o != name)), key=lambda p: p[name])
+        x = [p[name] for p in shown]
+        column[0].plot(x, [1e3 * p["seconds_a_pair"] for p in shown], "o-", color=VERMILION, ms=4, lw=1.2)
+        column[1].plot(x, [p["peak_bytes"] / 2**30 for p in shown], "o-", color=BLUE, ms=4, lw=1.2)
+        column[0].set(xscale="log", ylim=(0, None))
+        column[1].set(xlabel=label, ylim=(0, None))
+        column[1].set_xticks(x, [f"{value:,}" for value in x], rotation=45, ha="right")
+        column[1].minorticks_off()
+    axes[0, 0].set_ylabel("training, ms a pair")
+    axes[1, 0].set_ylabel("peak memory, GiB")
+    return figure
+
+
 def embedding_panels(points: dict[str, np.ndarray], classes: dict[str, tuple[np.ndarray, Sequence[str]]]) -> Figure:
     """t-SNE of each code (columns), coloured by each factor (rows): {code: (n, 2)}, {factor: ((n,) class, names of up to 8)}."""
     figure, axes = plt.subplots(

@@ -11,6 +11,7 @@ B batch, Z = hp.z_dim, S = hp.s_dim; images are (B, 3, 60, 60) in [0, 1].
 """
 
 from itertools import pairwise
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from lib.batches import to_float
 from lib.config import HParams
+from lib.sprites import SIZE
 
 CHUNK = 500  # images encoded at once
 
@@ -112,24 +114,25 @@ def published_decoder(hp: HParams) -> Decoder:
     return Decoder(nn.Linear(hp.z_dim, 512), nn.Linear(hp.s_dim, 512), nn.Sequential(*layers))
 
 
-def folded_encoder(hp: HParams) -> Encoder:
-    """4x4 patches to 48 channels at 15x15, then two 3x3 stride-2 convolutions 48-96-128 to 4x4."""
+def folded_encoder(hp: HParams, size: int = SIZE) -> Encoder:
+    """4x4 patches to 48 channels at 15x15, then two 3x3 stride-2 convolutions 48-96-128 to 4x4; `size` pixels of an image, each way."""
     return Encoder(
         nn.Sequential(
             nn.Conv2d(3, 48, 4, stride=4), _norm(48, hp), nn.ReLU(),
             nn.Conv2d(48, 96, 3, stride=2, padding=1), _norm(96, hp), nn.ReLU(),
             nn.Conv2d(96, 128, 3, stride=2, padding=1), _norm(128, hp), nn.ReLU(),
-        ), 128 * 4 * 4, hp,
+        ), 128 * ceil(size / 16) ** 2, hp,
     )  # fmt: skip
 
 
-def folded_decoder(hp: HParams) -> Decoder:
-    """Both codes to 128 channels at 5x5, unfolded by 3 to 15x15 and by 4 to 60x60."""
+def folded_decoder(hp: HParams, size: int = SIZE) -> Decoder:
+    """Both codes to 128 channels at 5x5, unfolded by 3 to 15x15 and by 4 to 60x60; `size` is a multiple of 12."""
+    side = size // 12
     return Decoder(
         nn.Sequential(nn.Linear(hp.z_dim, 512), nn.ReLU()),
         nn.Sequential(nn.Linear(hp.s_dim, 512), nn.ReLU()),
         nn.Sequential(
-            nn.Linear(1024, 128 * 5 * 5), nn.Unflatten(1, (128, 5, 5)), _norm(128, hp), nn.ReLU(),
+            nn.Linear(1024, 128 * side**2), nn.Unflatten(1, (128, side, side)), _norm(128, hp), nn.ReLU(),
             nn.Conv2d(128, 48 * 9, 1), nn.PixelShuffle(3), _norm(48, hp), nn.ReLU(),
             nn.Conv2d(48, 64, 3, padding=1), _norm(64, hp), nn.ReLU(),
             nn.Conv2d(64, 3 * 16, 1), nn.PixelShuffle(4),

@@ -20,7 +20,8 @@ ATTRIBUTION = {
     "sprites": "Sprites: Liberated Pixel Cup (CC-BY-SA 3.0 and GPL 3.0), as published by Reed et al. (NIPS 2015).",
     "drawn": "The sprites were drawn by this project's own code (lib/drawn.py); no foreign art is shown.",
 }
-BENCHMARKS = {name: ROOT / "benchmarks" / f"{name}.json" for name in ("recipe", "speed")}  # measured once, for every report
+MEASURED_ONCE = ("recipe", "speed", "cost")  # for every report, by the scripts in benchmarks/
+BENCHMARKS = {name: ROOT / "benchmarks" / f"{name}.json" for name in MEASURED_ONCE}
 WORKING_KL = 1.0  # nats: a z that carries less does not hold a pose
 JUMP = 4.0  # times the mean step: where one of 11 steps takes more than a third of the way, the way is not even
 LEAK = 0.1  # of the way from chance to the ceiling, from which on a factor counts as given away
@@ -63,11 +64,13 @@ def build_report(run: str) -> Path:
     for name, path in BENCHMARKS.items():
         if path.exists():
             results[name] = json.loads(path.read_text())
-    if "table" in results.get("recipe", ()):  # else that comparison is still under way
-        from lib.figures import recipe_figure, write_figure  # here, as matplotlib would add seconds to each start of run_all.sh
+    for name, rows_of, finding in (("recipe", "table", recipe_finding), ("cost", "points", cost_finding)):
+        if rows_of in results.get(name, ()):  # else nothing was measured, or the comparison is still under way
+            from lib import figures  # here, as matplotlib would add seconds to each start of run_all.sh
 
-        results["findings"]["recipe"] = recipe_finding(results["recipe"]["table"])
-        write_figure(folder / "figures" / "recipe.svg", recipe_figure(results["recipe"]["table"]))
+            rows = results[name][rows_of]
+            results["findings"][name] = finding(rows)
+            figures.write_figure(folder / "figures" / f"{name}.svg", getattr(figures, f"{name}_figure")(rows))
     write_json(folder / "results.json", results)
     text = folder / "report.typ"
     shutil.copyfile(ROOT / "reports" / "report.typ", text)
@@ -205,6 +208,25 @@ def recipe_finding(table: list[dict]) -> str:
         f"{most['gained']:.1f} dB, is \u201c{most['change']}\u201d."
     )
     return f"{text} In this time no gain came from {' or '.join(nothing)}." if nothing else text
+
+
+def cost_finding(points: list[dict]) -> str:
+    """What a training pair takes in preset `fast`, the first of the points, and how that changes from end to end of each setting."""
+    base, changes = points[0], []
+    settings = {"images": "images", "size": "pixels each way", "z_dim": "numbers in z", "s_dim": "numbers in s"}
+    for name, what in {**settings, "batch_images": "images a step"}.items():
+        varied = sorted([base, *(p for p in points if p[name] != base[name])], key=lambda p: p[name])
+        low, high = varied[0], varied[-1]
+        time, memory = high["seconds_a_pair"] / low["seconds_a_pair"], high["peak_bytes"] / low["peak_bytes"]
+        changes.append(
+            f"{time:.1f} times the time and {memory:.1f} times the memory from {low[name]:,} to {high[name]:,} {what}"
+        )
+    most = max(points, key=lambda p: p["images"])
+    return (
+        f"A pair takes {1e3 * base['seconds_a_pair']:.1f} ms of training, in a process of {base['peak_bytes'] / 2**30:.1f} GiB at "
+        f"most. It takes {', '.join(changes)}. For {most['images']:,} images the matches are found in "
+        f"{most['match_seconds']:.0f} s, and all are encoded in {most['encode_seconds']:.0f} s."
+    )
 
 
 def leak(entry: dict) -> float:

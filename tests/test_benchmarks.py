@@ -1,12 +1,14 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 
-from benchmarks import recipe, speed
+from benchmarks import cost, recipe, speed
 from lib import config
 from lib.config import make_hparams
+from lib.sprites import P
 
 CPU = torch.device("cpu")
 
@@ -65,3 +67,30 @@ def test_the_table_of_the_recipe():
     assert (first["seeds"], first["images"]) == (3, 128)
     assert second["swap_psnr"] == pytest.approx(25) and second["gained"] == pytest.approx(5)
     assert second["ci95"] == pytest.approx([25 - 4.303 / 3**0.5, 25 + 4.303 / 3**0.5], abs=1e-3)  # t of 2 degrees of freedom
+
+
+def test_the_cost_is_of_one_setting_changed_at_a_time():
+    base, *others = cost.settings()
+    changed = [[name for name in base if point[name] != base[name]] for point in others]
+    assert all(len(names) == 1 for names in changed) and {name for names in changed for name in names} == set(base)
+    assert all(point["images"] % P == 0 for point in cost.settings())
+
+
+def test_the_cost_of_a_setting_is_measured_in_a_process_of_its_own(few_sprites, monkeypatch):
+    small = {**cost.BASE, "images": 2 * P, "batch_images": 8}
+    monkeypatch.setattr(cost, "settings", lambda: [small, {**small, "size": 120}])
+    result = cost.measure(few_sprites.images, turns=1, seconds=0.01, say=lambda _: None)
+    one, large = result["points"]
+    assert {name: one[name] for name in small} == small
+    assert all(one[name] > 0 for name in cost.MEASURED)
+    assert one["encode_seconds"] < large["encode_seconds"]
+    assert 2**26 < one["peak_bytes"] < 2**33
+    json.dumps(result, allow_nan=False)
+
+
+def test_larger_images_are_the_sprites_over_and_over_with_every_pixel_repeated(few_sprites, tmp_path):
+    some = few_sprites.images[: 2 * P]
+    cost.write_images(some, 3 * P, 120, tmp_path / "images")
+    written = np.fromfile(tmp_path / "images", dtype=np.uint8).reshape(3 * P, 120, 120, 3)
+    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        np.testing.assert_array_equal(written[:, row::2, column::2], np.concatenate([some, some[:P]]))

@@ -161,6 +161,28 @@ def test_the_recipe_names_what_gained_most_and_what_gained_nothing():
     assert "no gain" not in report.recipe_finding(table[:2])
 
 
+def cost_points():
+    base = {"images": 1_000, "size": 60, "z_dim": 8, "s_dim": 64, "batch_images": 64}
+    measured = {"seconds_a_pair": 0.002, "match_seconds": 1.0, "encode_seconds": 2.0, "peak_bytes": 2**30}
+    changed = (
+        {"images": 9_000, "encode_seconds": 18.0},
+        {"size": 120, "seconds_a_pair": 0.009},
+        {"z_dim": 512, "peak_bytes": 2**31},
+    )
+    return [
+        {**base, **measured},
+        *({**base, **measured, **change} for change in (*changed, {"s_dim": 16}, {"batch_images": 8})),
+    ]
+
+
+def test_the_cost_tells_how_each_setting_changes_it():
+    finding = report.cost_finding(cost_points())
+    assert "A pair takes 2.0 ms of training, in a process of 1.0 GiB" in finding
+    assert "4.5 times the time and 1.0 times the memory from 60 to 120 pixels each way" in finding
+    assert "1.0 times the time and 2.0 times the memory from 8 to 512 numbers in z" in finding
+    assert "For 9,000 images the matches are found in 1 s, and all are encoded in 18 s." in finding
+
+
 @pytest.mark.parametrize("measured", ["whole", "in part", "nothing"])
 def test_the_report_is_typeset_with_what_the_benchmarks_measured(reports, tmp_path, monkeypatch, measured):
     committed = config.ROOT / "reports" / "drawn"
@@ -174,11 +196,14 @@ def test_the_report_is_typeset_with_what_the_benchmarks_measured(reports, tmp_pa
     if measured == "whole":
         recipe["table"] = summary(trainings)
     (tmp_path / "recipe.json").write_text(json.dumps(recipe))
-    paths = {"recipe": tmp_path / "recipe.json", "speed": config.ROOT / "benchmarks" / "speed.json"}
+    (tmp_path / "cost.json").write_text(json.dumps({"threads": 1, "turns": 3, "points": cost_points()}))
+    speed = config.ROOT / "benchmarks" / "speed.json"
+    paths = {"recipe": tmp_path / "recipe.json", "speed": speed, "cost": tmp_path / "cost.json"}
     monkeypatch.setattr(report, "BENCHMARKS", {} if measured == "nothing" else paths)
     assert report.build_report("drawn").stat().st_size > 100_000
     content = json.loads((reports / "drawn" / "results.json").read_text())
-    assert ("recipe" in content, "speed" in content) == (measured != "nothing",) * 2
+    assert all(name in content for name in report.BENCHMARKS)
+    assert ("speed" in content, "cost" in content["findings"]) == (measured != "nothing",) * 2
     assert ("recipe" in content["findings"]) == (measured == "whole")
     assert (reports / "drawn" / "figures" / "recipe.svg").exists() == (measured == "whole")
 
