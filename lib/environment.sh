@@ -146,9 +146,6 @@ export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"  # `lib`, from any working 
 export PYTHONNOUSERSITE=1  # packages in the user's home would come before those of a conda environment
 export JUPYTER_PREFER_ENV_PATH=1  # the kernel of this environment, not one of the same name in the user's home
 unset MPLBACKEND  # one from the user's shell would keep figures out of the notebooks
-# Threads that wait for each other by spinning keep a core from the one they wait for as soon as other work shares the machine:
-# two trainings on 2 cores then ran at a thirtieth of their speed. After 1000 spins they sleep instead (GNU OpenMP).
-export GOMP_SPINCOUNT=1000
 # glibc gives the memory of large tensors back to the kernel after every step and asks for it anew, which costs a training step
 # 14 %; so it keeps up to 1 GiB. 32 MiB is the highest threshold that glibc before 2.35 takes.
 export MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_TOP_PAD_=268435456

@@ -25,18 +25,25 @@ from lib.config import HParams
 from lib.model import CycleVAE, encode_images
 from lib.sprites import P
 
+STARTS = 8  # characters that the prototypes begin as, in turn
 ROUNDS = 6  # of assigning and averaging, which has settled by then
 ROUND_CHARACTERS = 60  # characters that the prototypes are averaged over
-POOL = 4  # pixels, each way, that are averaged before images are compared
-COMPONENTS = 48  # principal components that are kept of such images
+COMPONENTS = 48  # principal components that are kept of pooled images
+Z_VARIANCE = 0.25  # total variance of z among the features
+PARTS = (
+    ("edges", 2, 0.5),
+    ("edges", 4, 0.5),
+    ("outline", 4, 1.0),
+)  # what else, averaged over so many pixels, each way; variance
 
 
 def find_matches(model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams, seed: int) -> Tensor:
     """Match the images (N, 60, 60, 3) that `valid` (C, P) admits, of hp.match_characters characters at most.
 
     Returns (C, K) int64, the index of each character's image at each prototype, -1 where it has none; images of different
-    characters at one prototype are held to show one pose. The prototypes begin as the `features` of one character, drawn by
-    `seed`, and become means over characters, whose images are assigned to them in turn (`assign`).
+    characters at one prototype are held to show one pose. The prototypes begin as the `features` of one character and become
+    means over characters, whose images are assigned to them in turn (`settle`). Of STARTS such beginnings, with characters
+    drawn by `seed`, the one that ends nearest to the images counts: most end in a worse optimum.
     """
     rng = np.random.default_rng(seed)
     counts = np.count_nonzero(valid.numpy(), axis=1)
@@ -45,38 +52,47 @@ def find_matches(model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams
     z_mu = encode_images(model, images[np.concatenate(index)]).z_mu.numpy()
     described = features(z_mu, (images[of] for of in index))
 
-    prototypes = described[int(counts[characters].argmax())]
-    for _ in range(ROUNDS):
-        some = [described[c] for c in rng.permutation(len(described))[:ROUND_CHARACTERS]]
-        chosen = np.concatenate([assign(own, prototypes) for own in some])
-        sums, members = np.zeros_like(prototypes), np.bincount(chosen, minlength=len(prototypes))[:, None]
-        np.add.at(sums, chosen, np.concatenate(some))
-        prototypes = np.where(members > 0, sums / np.maximum(members, 1), prototypes)
-
+    some = [described[c] for c in rng.permutation(len(described))[:ROUND_CHARACTERS]]
+    whole = np.flatnonzero(counts[characters] == counts.max())
+    _, prototypes = min((settle(some, described[start]) for start in whole[:STARTS]), key=lambda settled: settled[0])
     matches = torch.full((len(valid), len(prototypes)), -1)
     for character, of, own in zip(characters, index, described, strict=True):
         matches[character, assign(own, prototypes)] = torch.from_numpy(of)
     return matches
 
 
+def settle(described: list[np.ndarray], prototypes: np.ndarray) -> tuple[float, np.ndarray]:
+    """Prototypes (K, D) as means of the images that are assigned to them, ROUNDS times; and what distance, squared, is left."""
+    whole = np.concatenate(described)
+    for _ in range(ROUNDS):
+        chosen = np.concatenate([assign(own, prototypes) for own in described])
+        left = float(np.square(whole - prototypes[chosen]).sum())
+        sums, members = np.zeros_like(prototypes), np.bincount(chosen, minlength=len(prototypes))[:, None]
+        np.add.at(sums, chosen, whole)
+        prototypes = np.where(members > 0, sums / np.maximum(members, 1), prototypes)
+    return left, prototypes
+
+
 def features(z_mu: np.ndarray, images: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """What images are matched by, for each character (n, D): z, the edges and the outline, each of total variance 1.
+    """What images are matched by, for each character (n, D): z, the edges and the outline, in the proportions given above.
 
     `images` are those of each character (n, 60, 60, 3), z_mu (N, Z) the codes of all of them in that order. Edges (how much
-    the brightness of neighbouring pixels differs) and outline (where an image is not black) are averaged over POOL x POOL
-    pixels, and what a character's images have in common is taken off: its mean. Colours tell more of who it is than edges do.
+    the brightness of neighbouring pixels differs) and outline (where an image is not black) are averaged over squares of
+    pixels, and what a character's images have in common is taken off: its mean. Colours tell more of who it is than these do.
     """
-    edges, outlines = [], []
+    pooled: list[list[np.ndarray]] = [[] for _ in PARTS]
     for own in images:
         x = to_float(own)
         brightness = F.pad(x.mean(dim=1, keepdim=True), (0, 1, 0, 1), mode="replicate")
         steps = [brightness.diff(dim=2)[..., :-1], brightness.diff(dim=3)[..., :-1, :]]
-        for kind, into in ((torch.cat(steps, dim=1).abs(), edges), ((x > 0).any(dim=1, keepdim=True).float(), outlines)):
-            pooled = F.avg_pool2d(kind, POOL).flatten(1)
-            into.append((pooled - pooled.mean(dim=0)).numpy())
-    parts = [z_mu, *(_principal_components(np.concatenate(kind)) for kind in (edges, outlines))]
-    whole = np.concatenate([part / np.sqrt(part.var(axis=0).sum() + 1e-12) for part in parts], axis=1)
-    return np.split(whole, np.cumsum([len(own) for own in outlines])[:-1])
+        drawn = {"edges": torch.cat(steps, dim=1).abs(), "outline": (x > 0).any(dim=1, keepdim=True).float()}
+        for (kind, pixels, _), into in zip(PARTS, pooled, strict=True):
+            coarse = F.avg_pool2d(drawn[kind], pixels).flatten(1)
+            into.append((coarse - coarse.mean(dim=0)).numpy())
+    variances = (Z_VARIANCE, *(variance for *_, variance in PARTS))
+    parts = (z_mu, *(_principal_components(np.concatenate(part)) for part in pooled))
+    scaled = [part * np.sqrt(v / (part.var(axis=0).sum() + 1e-12)) for part, v in zip(parts, variances, strict=True)]
+    return np.split(np.concatenate(scaled, axis=1), np.cumsum([len(own) for own in pooled[0]])[:-1])
 
 
 def assign(described: np.ndarray, prototypes: np.ndarray) -> np.ndarray:
