@@ -32,7 +32,7 @@ from lib.sprites import SIZE, SOURCES, P
 FAST = make_hparams("fast")
 BASE = {"images": 90 * P, "size": SIZE, "z_dim": FAST.z_dim, "s_dim": FAST.s_dim, "batch_images": FAST.batch_images}
 VARIED = {
-    "images": (6 * P, 24 * P, 360 * P, 672 * P),  # the last is the whole of 2D Sprites
+    "images": (6 * P, 24 * P, 240 * P, 672 * P),  # the last is the whole of 2D Sprites
     "size": (2 * SIZE,),
     "z_dim": (32, 128, 512),
     "s_dim": (16, 256),

@@ -237,12 +237,12 @@ def cost_figure(points: list[dict[str, float]]) -> Figure:
         x = [p[name] for p in shown]
         column[0].plot(x, [1e3 * p["seconds_a_pair"] for p in shown], "o-", color=VERMILION, ms=4, lw=1.2)
         column[1].plot(x, [p["peak_bytes"] / 2**30 for p in shown], "o-", color=BLUE, ms=4, lw=1.2)
-        column[0].set(xscale="log", ylim=(0, None))
-        column[1].set(xlabel=label, ylim=(0, None))
-        column[1].set_xticks(x, [f"{value:,}" for value in x], rotation=45, ha="right")
+        column[0].set_xscale("log")
+        column[1].set_xlabel(label)
+        column[1].set_xticks(x, [str(value) if value < 1_000 else f"{value / 1_000:.0f}k" for value in x])
         column[1].minorticks_off()
-    axes[0, 0].set_ylabel("training, ms a pair")
-    axes[1, 0].set_ylabel("peak memory, GiB")
+    axes[0, 0].set(ylabel="training, ms a pair", ylim=(0, None))
+    axes[1, 0].set(ylabel="peak memory, GiB", ylim=(0, None))
     return figure
 
 
