@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from lib.batches import sample_groups, to_float
 from lib.config import HParams
 from lib.model import CycleVAE, encode_images
-from lib.sprites import P
+from lib.sprites import SIZE, P
 
 STARTS = 8  # characters that the prototypes begin as, in turn
 ROUNDS = 6  # of assigning and averaging, which has settled by then
@@ -34,7 +34,7 @@ PARTS = (
     ("edges", 2, 0.5),
     ("edges", 4, 0.5),
     ("outline", 4, 1.0),
-)  # what else, averaged over so many pixels, each way; variance
+)  # what else, averaged over so many of 60 pixels, each way; variance
 
 
 def find_matches(model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams, seed: int) -> Tensor:
@@ -87,7 +87,7 @@ def features(z_mu: np.ndarray, images: Iterable[np.ndarray]) -> list[np.ndarray]
         steps = [brightness.diff(dim=2)[..., :-1], brightness.diff(dim=3)[..., :-1, :]]
         drawn = {"edges": torch.cat(steps, dim=1).abs(), "outline": (x > 0).any(dim=1, keepdim=True).float()}
         for (kind, pixels, _), into in zip(PARTS, pooled, strict=True):
-            coarse = F.avg_pool2d(drawn[kind], pixels).flatten(1)
+            coarse = F.avg_pool2d(drawn[kind], pixels * x.shape[-1] // SIZE).flatten(1)
             into.append((coarse - coarse.mean(dim=0)).numpy())
     variances = (Z_VARIANCE, *(variance for *_, variance in PARTS))
     parts = (z_mu, *(_principal_components(np.concatenate(part)) for part in pooled))
