@@ -30,11 +30,8 @@ ROUNDS = 6  # of assigning and averaging, which has settled by then
 ROUND_CHARACTERS = 60  # characters that the prototypes are averaged over
 COMPONENTS = 48  # principal components that are kept of pooled images
 Z_VARIANCE = 0.25  # total variance of z among the features
-PARTS = (
-    ("edges", 2, 0.5),
-    ("edges", 4, 0.5),
-    ("outline", 4, 1.0),
-)  # what else, averaged over so many of 60 pixels, each way; variance
+# what else: averaged over so many of 60 pixels, each way, and of which total variance
+PARTS = (("edges", 2, 0.5), ("edges", 4, 0.5), ("outline", 4, 1.0))
 
 
 def find_matches(model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams, seed: int) -> Tensor:
@@ -46,14 +43,14 @@ def find_matches(model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams
     drawn by `seed`, the one that ends nearest to the images counts: most end in a worse optimum.
     """
     rng = np.random.default_rng(seed)
-    counts = np.count_nonzero(valid.numpy(), axis=1)
-    characters = rng.permutation(np.flatnonzero(counts))[: hp.match_characters]
+    characters = rng.permutation(np.flatnonzero(valid.numpy().any(axis=1)))[: hp.match_characters]
+    counts = np.count_nonzero(valid.numpy()[characters], axis=1)
     index = [character * P + np.flatnonzero(valid[character]) for character in characters]
     z_mu = encode_images(model, images[np.concatenate(index)]).z_mu.numpy()
     described = features(z_mu, (images[of] for of in index))
 
     some = [described[c] for c in rng.permutation(len(described))[:ROUND_CHARACTERS]]
-    whole = np.flatnonzero(counts[characters] == counts.max())
+    whole = np.flatnonzero(counts == counts.max())
     _, prototypes = min((settle(some, described[start]) for start in whole[:STARTS]), key=lambda settled: settled[0])
     matches = torch.full((len(valid), len(prototypes)), -1)
     for character, of, own in zip(characters, index, described, strict=True):

@@ -81,6 +81,14 @@ def test_at_most_so_many_characters_are_matched(find):
     assert (find(match_characters=5)[0] >= 0).any(dim=1).sum() == 5
 
 
+def test_the_character_with_the_most_images_need_not_be_among_those_that_are_matched(find):
+    valid = EVERY.clone()
+    valid[1:, 100:] = False
+    for most in range(C):  # whichever character it is
+        found = find(valid=valid.roll(most, dims=0), match_characters=5)[0]
+        assert (found >= 0).any(dim=1).sum() == 5 and found.shape[1] in (100, P)
+
+
 def test_drawn_sprites_are_matched_better_than_by_chance_even_by_an_untrained_model(few_sprites):
     torch.manual_seed(0)
     hp = make_hparams("smoke")
