@@ -20,7 +20,7 @@ from resource import RUSAGE_SELF, getrusage
 import numpy as np
 import torch
 
-from benchmarks.speed import CPU, our_steps, seconds_a_step
+from benchmarks.speed import CPU, WARM_UP, our_steps, seconds_a_step
 from lib.config import UserError, make_hparams
 from lib.figures import cost_figure, write_figure
 from lib.matching import find_matches
@@ -38,7 +38,6 @@ VARIED = {
     "s_dim": (16, 256),
     "batch_images": (16, 256),
 }
-WARM_UP = 8  # steps that are not timed
 MEASURED = ("seconds_a_pair", "match_seconds", "encode_seconds", "peak_bytes")
 
 
@@ -66,9 +65,7 @@ def cost(path: Path, setting: dict[str, int], seconds: float) -> dict[str, float
     model = CycleVAE(hp)
     model.encoder, model.decoder = folded_encoder(hp, size), folded_decoder(hp, size)
     steps = our_steps(model, images, valid, hp, CPU)
-    for _ in range(WARM_UP):
-        next(steps)
-    step = seconds_a_step(steps, seconds)
+    step = seconds_a_step(steps, seconds, WARM_UP)
     started = time.perf_counter()
     find_matches(model, images, valid, hp, seed=0)
     matched = time.perf_counter()

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from benchmarks.speed import our_steps
+from benchmarks.speed import WARM_UP, our_steps, seconds_a_step
 from lib import config
 from lib.batches import valid_mask
 from lib.config import HParams, UserError, make_hparams
@@ -43,7 +43,7 @@ CHANGES = {  # a row of the table each: what it is called, and the hyper-paramet
     "KL weight 2 after a warm-up": ("kl_weight", "kl_warmup"),
     "z of matched images exchanged": ("match_from",),
 }
-WARM_UP, TIMED = 8, 24  # steps of the rate's measurement
+RATE_SECONDS = 4.0  # of steps, from which a row's rate is taken
 
 
 def settings(row: int) -> HParams:
@@ -57,12 +57,7 @@ def images_in(seconds: float, sprites: Sprites, train: np.ndarray, hp: HParams, 
     """How many images `fit` would train on with `hp` in that time on this machine, now, looking for matches included."""
     model, valid = CycleVAE(hp), valid_mask(sprites, train)
     steps = our_steps(model, sprites.images, valid, hp, device)
-    for _ in range(WARM_UP):
-        next(steps)
-    started = time.perf_counter()
-    for _ in range(TIMED):
-        next(steps)
-    each = (time.perf_counter() - started) / TIMED
+    each = seconds_a_step(steps, RATE_SECONDS, WARM_UP)
     if hp.match_from < 1:
         started = time.perf_counter()
         find_matches(model, sprites.images, valid, hp, seed=0)

@@ -35,6 +35,7 @@ from lib.train import Objective, make_optimizers, train_step
 
 PAIRS = 16  # a step of the reference
 PICKLES = 2_000
+WARM_UP = 8  # steps before the first that is timed, where nothing else has run them
 MATRIX = 2048  # side of the matrices whose product gives the peak
 CPU = torch.device("cpu")
 
@@ -111,8 +112,10 @@ def matrix_products() -> Iterator[None]:
         yield
 
 
-def seconds_a_step(steps: Iterator[None], at_least: float) -> float:
-    """Mean time of a step over `at_least` seconds."""
+def seconds_a_step(steps: Iterator[None], at_least: float, warm_up: int = 0) -> float:
+    """Mean time of a step over `at_least` seconds, after `warm_up` steps that do not count."""
+    for _ in range(warm_up):
+        next(steps)
     started = time.perf_counter()
     for done in count(1):
         next(steps)

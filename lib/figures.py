@@ -100,12 +100,9 @@ def loss_curves(history: list[dict[str, float]], references: dict[str, float]) -
         "reconstruction": ("squared error an image", BLUE, "log"), "kl": ("KL(q(z|x) || N(0, I)), nats", ORANGE, "linear"),
         "reverse": ("reverse cycle, L1 of z", VERMILION, "linear"),
     }  # fmt: skip
-    shown = {name: look for name, look in terms.items() if any(name in row for row in history)}
     figure, axes = plt.subplots(2, 2, figsize=(8.5, 4.2), layout="constrained")
     *panels, ax = axes.flat
-    for panel in panels[len(shown) :]:
-        panel.set_axis_off()
-    for panel, (name, (label, colour, scale)) in zip(panels, shown.items(), strict=False):
+    for panel, (name, (label, colour, scale)) in zip(panels, terms.items(), strict=True):
         panel.plot(*_series(history, name), color=colour, lw=1.2)
         panel.set(title=label, xlabel="images seen", yscale=scale)
     for name, label, colour in (("validation_swap", "swap", VERMILION), ("validation_reconstruction", "own s and z", BLUE)):

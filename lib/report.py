@@ -20,8 +20,8 @@ ATTRIBUTION = {
     "sprites": "Sprites: Liberated Pixel Cup (CC-BY-SA 3.0 and GPL 3.0), as published by Reed et al. (NIPS 2015).",
     "drawn": "The sprites were drawn by this project's own code (lib/drawn.py); no foreign art is shown.",
 }
-MEASURED_ONCE = ("recipe", "speed", "cost")  # for every report, by the scripts in benchmarks/
-BENCHMARKS = {name: ROOT / "benchmarks" / f"{name}.json" for name in MEASURED_ONCE}
+# measured once, for every report
+BENCHMARKS = {name: ROOT / "benchmarks" / f"{name}.json" for name in ("recipe", "speed", "cost")}
 WORKING_KL = 1.0  # nats: a z that carries less does not hold a pose
 JUMP = 4.0  # times the mean step: where one of 11 steps takes more than a third of the way, the way is not even
 LEAK = 0.1  # of the way from chance to the ceiling, from which on a factor counts as given away
