@@ -3,7 +3,8 @@
     .venv/bin/python -m benchmarks.cost --json cost.json --figure cost.png
 
 One setting at a time departs from preset `fast`. Each is measured in a process of its own, so that the peak of its memory is
-its own, and all of them in turns, several times; medians count. Larger images are the sprites with every pixel repeated.
+its own. Training steps are timed in turns, several times, and medians count; the first turn also times, once, what takes long
+by itself: the search for matches and the encoding of all images. Larger images are the sprites with every pixel repeated.
 """
 
 import argparse
@@ -38,7 +39,6 @@ VARIED = {
     "s_dim": (16, 256),
     "batch_images": (16, 256),
 }
-MEASURED = ("seconds_a_pair", "match_seconds", "encode_seconds", "peak_bytes")
 
 
 def settings() -> list[dict[str, int]]:
@@ -55,8 +55,11 @@ def write_images(sprites: np.ndarray, n: int, size: int, path: Path) -> None:
             file.write(some.repeat(scale, axis=1).repeat(scale, axis=2).tobytes())
 
 
-def cost(path: Path, setting: dict[str, int], seconds: float) -> dict[str, float]:
-    """What one setting takes in this process: `seconds` of training steps, one search for matches, one encoding of all images."""
+def cost(path: Path, setting: dict[str, int], seconds: float, whole: bool) -> dict[str, float]:
+    """What one setting takes in this process: `seconds` of training steps; `whole`, also a search for matches and an encoding.
+
+    Only with those two is the peak of its memory that of a run, so only then is it given.
+    """
     n, size = setting["images"], setting["size"]
     hp = make_hparams("fast", **{name: value for name, value in setting.items() if name not in ("images", "size")})
     images = np.fromfile(path, dtype=np.uint8, count=n * size * size * 3).reshape(n, size, size, 3)
@@ -65,18 +68,19 @@ def cost(path: Path, setting: dict[str, int], seconds: float) -> dict[str, float
     model = CycleVAE(hp)
     model.encoder, model.decoder = folded_encoder(hp, size), folded_decoder(hp, size)
     steps = our_steps(model, images, valid, hp, CPU)
-    step = seconds_a_step(steps, seconds, WARM_UP)
-    started = time.perf_counter()
-    find_matches(model, images, valid, hp, seed=0)
-    matched = time.perf_counter()
-    encode_images(model, images)
-    encoded = time.perf_counter()
-    peak = getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return dict(zip(MEASURED, (2 * step / hp.batch_images, matched - started, encoded - matched, peak), strict=True))
+    taken = {"seconds_a_pair": 2 * seconds_a_step(steps, seconds, WARM_UP) / hp.batch_images}
+    if whole:
+        started = time.perf_counter()
+        find_matches(model, images, valid, hp, seed=0)
+        matched = time.perf_counter()
+        encode_images(model, images)
+        taken |= {"match_seconds": matched - started, "encode_seconds": time.perf_counter() - matched}
+        taken["peak_bytes"] = getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return taken
 
 
 def measure(sprites: np.ndarray, turns: int, seconds: float, say: Callable[[str], None] = print) -> dict:
-    """The cost of every setting: medians over `turns`, in each of which all of them are measured."""
+    """The cost of every setting: of a training pair the median over `turns`, in each of which all are timed, and the rest once."""
     points = settings()
     taken: list[list[dict[str, float]]] = [[] for _ in points]
     with tempfile.TemporaryDirectory(prefix="cycle-vae-cost-") as folder:
@@ -88,10 +92,10 @@ def measure(sprites: np.ndarray, turns: int, seconds: float, say: Callable[[str]
             # a fresh process for each, started anew, not forked: nothing of this one counts as its memory
             with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
                 for point, costs in zip(points, taken, strict=True):
-                    costs.append(pool.submit(cost, paths[point["size"]], point, seconds).result())
+                    costs.append(pool.submit(cost, paths[point["size"]], point, seconds, turn == 0).result())
             say(f"turn {turn + 1} of {turns}")
     rows = [
-        {**point, **{name: statistics.median(c[name] for c in costs) for name in MEASURED}}
+        {**point, **costs[0], "seconds_a_pair": statistics.median(c["seconds_a_pair"] for c in costs)}
         for point, costs in zip(points, taken, strict=True)
     ]
     return {"threads": torch.get_num_threads(), "turns": turns, "seconds_a_turn": seconds, "points": rows}
@@ -100,8 +104,8 @@ def measure(sprites: np.ndarray, turns: int, seconds: float, say: Callable[[str]
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--source", choices=SOURCES, default="drawn")
-    parser.add_argument("--turns", type=int, default=3, help="measurements of each setting (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="training steps of each (default: %(default)s)")
+    parser.add_argument("--turns", type=int, default=3, help="timings of each setting's training (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="training steps in each (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the numbers there")
     parser.add_argument("--figure", type=Path, metavar="PATH", help="also draw them")
     options = parser.parse_args()
