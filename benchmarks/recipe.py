@@ -2,14 +2,16 @@
 
     .venv/bin/python -m benchmarks.recipe --source sprites --seconds 180 --seeds 3 --json recipe.json --figure recipe.png
 
-Every row keeps the changes of the rows above it. Its length in images is what its rate allows in the given time, measured
-first; so the schedules, which are shares of a training, come to their end. Errors are of swaps among validation identities,
-which no training sees. What the JSON file already has is not trained again.
+Every row keeps the changes of the rows above it. Its length in images is what its rate allows in the given time; the rates of
+all rows are measured first, in turns, and medians count. So other work on the machine slows a training and does not shorten it,
+and the schedules, which are shares of a training, come to their end. Errors are of swaps among validation identities, which no
+training sees. What the JSON file already has is not measured or trained again.
 """
 
 import argparse
 import dataclasses
 import json
+import statistics
 import sys
 import tempfile
 import time
@@ -43,7 +45,7 @@ CHANGES = {  # a row of the table each: what it is called, and the hyper-paramet
     "KL weight 2 after a warm-up": ("kl_weight", "kl_warmup"),
     "z of matched images exchanged": ("match_from",),
 }
-RATE_SECONDS = 4.0  # of steps, from which a row's rate is taken
+TURNS, RATE_SECONDS = 3, 4.0  # timings of each row, and how long its steps are timed in each
 
 
 def settings(row: int) -> HParams:
@@ -53,28 +55,33 @@ def settings(row: int) -> HParams:
     return make_hparams("paper", **{name: getattr(fast, name) for name in names})
 
 
-def images_in(seconds: float, sprites: Sprites, train: np.ndarray, hp: HParams, device: torch.device) -> int:
-    """How many images `fit` would train on with `hp` in that time on this machine, now, looking for matches included."""
-    model, valid = CycleVAE(hp), valid_mask(sprites, train)
-    steps = our_steps(model, sprites.images, valid, hp, device)
-    each = seconds_a_step(steps, RATE_SECONDS, WARM_UP)
-    if hp.match_from < 1:
+def images_in(seconds: float, sprites: Sprites, device: torch.device) -> list[int]:
+    """How many images `fit` would train on by each row in that time on this machine, looking for matches included."""
+    train = split_by_identity(sprites, 0)["train"]
+    valid = valid_mask(sprites, train)
+    rows = [settings(row) for row in range(len(CHANGES))]
+    models = [CycleVAE(hp) for hp in rows]
+    steps = [our_steps(model, sprites.images, valid, hp, device) for model, hp in zip(models, rows, strict=True)]
+    times = [[seconds_a_step(of, RATE_SECONDS, WARM_UP) for of in steps] for _ in range(TURNS)]
+    images = []
+    for hp, model, each in zip(rows, models, zip(*times, strict=True), strict=True):
         started = time.perf_counter()
-        find_matches(model, sprites.images, valid, hp, seed=0)
-        seconds -= time.perf_counter() - started
-    return max(1, round(seconds / each)) * hp.batch_images
+        if hp.match_from < 1:
+            find_matches(model, sprites.images, valid, hp, seed=0)
+        left = seconds - (time.perf_counter() - started)
+        images.append(max(1, round(left / statistics.median(each))) * hp.batch_images)
+    return images
 
 
-def measure(sprites: Sprites, row: int, seed: int, seconds: float, device: torch.device) -> dict:
-    """One training of `seconds` by the settings of a row: MSE of swaps and reconstructions of validation identities."""
+def measure(sprites: Sprites, row: int, seed: int, images: int, device: torch.device) -> dict:
+    """One training on `images` by the settings of a row: MSE of swaps and reconstructions of validation identities."""
     splits = split_by_identity(sprites, seed)
-    hp = settings(row)
-    hp = dataclasses.replace(hp, images_seen=images_in(seconds, sprites, splits["train"], hp, device))
+    hp = dataclasses.replace(settings(row), images_seen=images)
     run = fit(new_run(f"recipe-{row}-{seed}", sprites, "paper", seed, hp), sprites, splits["train"], device)
     swaps = sample_swaps(sprites, splits["validation"], hp.swap_samples, seed)
     own = reconstruction_swaps(splits["validation"], hp.swap_samples, seed)
     errors = {name: summarize(swap_error(run.model, sprites, of))["mse"] for name, of in (("swap", swaps), ("own", own))}
-    return {"seed": seed, "seconds": run.seconds, "images": hp.images_seen, "kl_nats": run.history[-1]["kl"], **errors}
+    return {"seed": seed, "seconds": run.seconds, "images": images, "kl_nats": run.history[-1]["kl"], **errors}
 
 
 def interval(values: list[float]) -> tuple[float, float, float]:
@@ -125,10 +132,13 @@ def main() -> None:
                 raise UserError(f"{options.json} holds another comparison, or none: name another file, or remove it")
         with tempfile.TemporaryDirectory(prefix="cycle-vae-recipe-") as folder:
             config.REPORTS = Path(folder)
+            if "images" not in content:
+                content["images"] = images_in(options.seconds, sprites, device)
+                write_json(options.json, content)
             for seed in range(options.seeds):  # a whole table for each seed, so that a stopped comparison is a smaller one
                 for row, (name, trainings) in enumerate(content["trainings"].items()):
                     if len(trainings) <= seed:
-                        trainings.append(measure(sprites, row, seed, options.seconds, device))
+                        trainings.append(measure(sprites, row, seed, content["images"][row], device))
                         write_json(options.json, content)
                         print(f"{name}, seed {seed}: swap {psnr(trainings[-1]['swap']):.2f} dB", flush=True)
     except UserError as error:

@@ -35,11 +35,19 @@ def test_the_recipe_goes_from_paper_to_fast_leaving_nothing_out():
         assert recipe.settings(row) != recipe.settings(row - 1)
 
 
-def test_a_row_of_the_recipe_is_trained_for_its_time_and_judged(few_sprites, tmp_path, monkeypatch):
+def test_the_rows_of_the_recipe_are_as_long_as_their_rates_allow(few_sprites, monkeypatch):
+    monkeypatch.setattr(recipe, "RATE_SECONDS", 0.01)
+    short, long = (np.array(recipe.images_in(seconds, few_sprites, CPU)) for seconds in (30.0, 90.0))
+    batches = [recipe.settings(row).batch_images for row in range(len(recipe.CHANGES))]
+    assert len(short) == len(recipe.CHANGES) and not (short % batches).any() and (short > 0).all()
+    assert 2 < np.median(long / short) < 5  # three times as long, but for the search for matches
+
+
+def test_a_row_of_the_recipe_is_trained_for_its_length_and_judged(few_sprites, tmp_path, monkeypatch):
     monkeypatch.setattr(config, "REPORTS", tmp_path)
     monkeypatch.setattr(recipe, "make_hparams", lambda preset, **set: make_hparams(preset, **{**set, "swap_samples": 100}))
-    training = recipe.measure(few_sprites, len(recipe.CHANGES) - 1, 1, 2.0, CPU)
-    assert 0.2 < training["seconds"] < 20 and training["images"] % 64 == 0
+    training = recipe.measure(few_sprites, len(recipe.CHANGES) - 1, 1, 640, CPU)
+    assert 0 < training["seconds"] and training["images"] == 640
     assert 0 < training["own"] < 1 and 0 < training["swap"] < 1
 
 
