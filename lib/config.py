@@ -57,8 +57,8 @@ class HParams:
 
     # evaluation
     swap_samples: int = 10_000  # swaps against the truth, for each split
-    probe_images: int = 40_000  # images that a probe is trained on, at most
-    probe_epochs: int = 12  # passes over them, at most; the best on validation counts
+    probe_images: int = 20_000  # images that a probe is trained on, at most
+    probe_epochs: int = 10  # passes over them, at most; the best on validation counts
     tsne_points: int = 1_500  # codes in each t-SNE
 
     def __post_init__(self) -> None:

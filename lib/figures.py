@@ -22,7 +22,9 @@ from lib.config import run_dir
 BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
 OKABE_ITO = ListedColormap([BLUE, ORANGE, "#009E73", VERMILION, "#CC79A7", "#56B4E9", "#F0E442", "black"])
 CODE_COLOURS = {"s": BLUE, "z_mu": VERMILION, "z": ORANGE}
-CODE_NAMES = {"s": "s", "z_mu": "z (mean)", "z": "z (sampled)"}
+CODE_NAMES = {
+    "s": "s", "z_mu": "z (mean)", "z": "z (sampled)", "both": "s and z (mean)", "untrained": "untrained encoder", "pixels": "pixels",
+}  # fmt: skip
 UNDATED = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
@@ -183,9 +185,9 @@ def predictor_bars(errors: dict[str, dict[str, float]]) -> Figure:
     return figure
 
 
-def probe_chart(probes: list[dict], probe: str) -> Figure:
-    """Accuracy of one kind of probe on each code and target beside chance and the Bayes ceiling; none where it did not train."""
-    chosen = [entry for entry in probes if entry["probe"] == probe]
+def probe_chart(probes: list[dict]) -> Figure:
+    """Accuracy, with its 95 % interval, of each chosen probe beside chance and the Bayes ceiling; none where it did not train."""
+    chosen = [entry for entry in probes if entry["chosen"]]
     targets = list(dict.fromkeys(entry["target"] for entry in chosen))
     figure, ax = plt.subplots(figsize=(7.5, 2.7), layout="constrained")
     for k, code in enumerate(CODE_COLOURS):
@@ -194,6 +196,8 @@ def probe_chart(probes: list[dict], probe: str) -> Figure:
         ax.bar(
             at,
             [100 * e["accuracy"] if e["trained"] else 0 for e in entries],
+            yerr=np.array([_whiskers(e) for e in entries]).T,
+            error_kw={"lw": 0.8},
             width=0.25,
             color=CODE_COLOURS[code],
             label=CODE_NAMES[code],
@@ -202,7 +206,7 @@ def probe_chart(probes: list[dict], probe: str) -> Figure:
             for name, style in (("chance", ":"), ("ceiling", "-")):
                 levels = [100 * e[name] for e in entries]
                 ax.hlines(levels, at - 0.4, at + 0.4, color="black", ls=style, lw=1.2, label=name)
-    ax.set_xticks(range(len(targets)), [target.replace("_", "\n") for target in targets])
+    ax.set_xticks(range(len(targets)), [target.replace("_", "\n") for target in targets], fontsize=7)
     ax.set(ylabel="accuracy, %", ylim=(0, 105))
     ax.legend(ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.16), fontsize=8)
     return figure
@@ -220,6 +224,30 @@ def recipe_figure(table: list[dict]) -> Figure:
     ax.invert_yaxis()
     ax.set_xlabel("validation identities, PSNR in dB")
     ax.legend(loc="lower left")
+    return figure
+
+
+def block_map(shares: np.ndarray, factors: Sequence[str]) -> Figure:
+    """The share (2, F), 0 to 1, of each factor's entropy (rows) that s and z (columns) tell."""
+    figure, ax = plt.subplots(figsize=(2.8, 0.3 * len(factors) + 0.8), layout="constrained")
+    ax.imshow(shares.T, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for row, pair in enumerate(shares.T):
+        for column, share in enumerate(pair):
+            ax.text(column, row, f"{share:.2f}", ha="center", va="center", color="white" if share > 0.6 else "black")
+    ax.set_xticks((0, 1), ("s", "z (mean)"))
+    ax.set_yticks(range(len(factors)), [factor.replace("_", " ") for factor in factors])
+    ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    ax.spines[:].set_visible(False)
+    return figure
+
+
+def agreement_figure(psnrs: Sequence[float], right: dict[str, Sequence[float]]) -> Figure:
+    """Share of swaps that the oracle judges right, {what: one each}, in bins of swaps alike in error, of which `psnrs` in dB."""
+    figure, ax = plt.subplots(figsize=(4.6, 2.4), layout="constrained")
+    for (what, shares), colour in zip(right.items(), (BLUE, VERMILION, GREY), strict=False):
+        ax.plot(psnrs, 100 * np.array(shares), "o-", color=colour, ms=4, lw=1.2, label=what.replace("_", ", "))
+    ax.set(xlabel="PSNR of a tenth of the swaps, dB", ylabel="judged right, %", ylim=(0, 103))
+    ax.legend(loc="lower right")
     return figure
 
 
@@ -244,18 +272,26 @@ def cost_figure(points: list[dict[str, float]]) -> Figure:
 
 
 def embedding_panels(points: dict[str, np.ndarray], classes: dict[str, tuple[np.ndarray, Sequence[str]]]) -> Figure:
-    """t-SNE of each code (columns), coloured by each factor (rows): {code: (n, 2)}, {factor: ((n,) class, names of up to 8)}."""
-    figure, axes = plt.subplots(
-        len(classes), len(points), figsize=(7.5, 3.2 * len(classes)), squeeze=False, layout="constrained"
-    )
+    """Maps of codes (columns), coloured by each factor (rows): {what: (n, 2)}, {factor: ((n,) class, names of up to 8)}."""
+    size = 2.6 * len(points) + 1.2, 2.6 * len(classes)
+    figure, axes = plt.subplots(len(classes), len(points), figsize=size, squeeze=False, layout="constrained")
     for row, (factor, (number, names)) in zip(axes, classes.items(), strict=True):
-        for ax, (code, xy) in zip(row, points.items(), strict=True):
-            dots = ax.scatter(*xy.T, c=number, cmap=OKABE_ITO, vmin=-0.5, vmax=7.5, s=6, lw=0)
-            ax.set(title=f"{CODE_NAMES[code]}, coloured by {factor}", xticks=[], yticks=[])
+        for ax, (what, xy) in zip(row, points.items(), strict=True):
+            dots = ax.scatter(*xy.T, c=number, cmap=OKABE_ITO, vmin=-0.5, vmax=7.5, s=5, lw=0)
+            ax.set(title=what, xticks=[], yticks=[])
+        row[0].set_ylabel(f"coloured by {factor}")
         present = sorted(set(number))
         handles, _ = dots.legend_elements(num=present)
-        row[-1].legend(handles, [names[k] for k in present], loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+        row[-1].legend(handles, [names[k] for k in present], loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
     return figure
+
+
+def _whiskers(entry: dict) -> tuple[float, float]:
+    """What the 95 % interval of a probe's accuracy spans below and above it, in %."""
+    if not entry["trained"]:
+        return 0.0, 0.0
+    low, high = entry["ci95"]
+    return 100 * max(0.0, entry["accuracy"] - low), 100 * max(0.0, high - entry["accuracy"])
 
 
 def _show(ax: Axes, images: np.ndarray) -> None:

@@ -8,14 +8,28 @@ import json
 import os
 import platform
 import shutil
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
+from math import log10
 from pathlib import Path
 
 import typst
 
 from lib.config import ROOT, UserError, run_dir
 
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib", "papermill", "nbconvert", "typst")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "torchmetrics",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "h5py",
+    "matplotlib",
+    "papermill",
+    "nbconvert",
+    "typst",
+)
 ATTRIBUTION = {
     "sprites": "Sprites: Liberated Pixel Cup (CC-BY-SA 3.0 and GPL 3.0), as published by Reed et al. (NIPS 2015).",
     "drawn": "The sprites were drawn by this project's own code (lib/drawn.py); no foreign art is shown.",
@@ -24,6 +38,9 @@ ATTRIBUTION = {
 BENCHMARKS = {name: ROOT / "benchmarks" / f"{name}.json" for name in ("recipe", "speed", "cost")}
 WORKING_KL = 1.0  # nats: a z that carries less does not hold a pose
 JUMP = 4.0  # times the mean step: where one of 11 steps takes more than a third of the way, the way is not even
+NOT_ATTRIBUTES = ("character", "identity", "action", "view", "frame", "pose")  # targets of probes
+AGREES = 0.2  # rank correlation, from which on an error in pixels is said to tell of what the oracle doubts
+JUDGE = 0.01  # below the Bayes ceiling: the oracle of swaps is trusted
 LEAK = 0.1  # of the way from chance to the ceiling, from which on a factor counts as given away
 
 
@@ -61,6 +78,7 @@ def build_report(run: str) -> Path:
         )
     folder = run_dir(run)
     results["attribution"] = ATTRIBUTION[results["source"]]
+    results["headline"] = headline(results)
     for name, path in BENCHMARKS.items():
         if path.exists():
             results[name] = json.loads(path.read_text())
@@ -142,9 +160,11 @@ def swap_finding(swap: dict, reconstruction: dict) -> str:
         f" The error depends most on the {_plain(worst)}: where the two characters differ in it, it is {ratios[worst]:.2f} times "
         "that where they do not."
     )
+    high, low = (-10 * log10(mse) for mse in swap["test"]["ci95"])
     return (
-        f"On unseen identities a swap reaches {test:.1f} dB against the true sprite, a plain reconstruction "
-        f"{reconstruction['test']['psnr']:.1f} dB. {verdict}{brings or ''}"
+        f"On unseen identities a swap reaches {test:.1f} dB (95 %: {low:.1f} to {high:.1f}) against the true sprite, a plain "
+        f"reconstruction {reconstruction['test']['psnr']:.1f} dB, the best codes for this decoder "
+        f"{swap['best']['best']['psnr']:.1f} dB. {verdict}{brings or ''}"
     )
 
 
@@ -167,35 +187,138 @@ def interpolation_finding(interpolation: dict) -> str:
     return f"{text}: a path in {' and in '.join(jumpy)} jumps." if jumpy else f"{text}: neither path jumps."
 
 
-def probe_finding(probes: list[dict]) -> str:
-    """Who and which pose each code gives away, between chance and ceiling; MLP probes, and identity also by its attributes."""
-    found = {(e["code"], e["target"], e["probe"]): e for e in probes}
+def oracle_finding(oracle: dict) -> str:
+    """What a judge that was trained on real images sees in the swaps, and what its verdict is worth."""
+    truth, ceilings = oracle["truth"], oracle["ceilings"]
+    short = {name: ceilings[name] - truth[name] for name in ceilings if name not in ("identity", "both", "pose_nearly")}
+    worst = max(short, key=short.get)
+    worth = (
+        "on true images it comes within a point of the ceiling in every attribute and the exact pose"
+        if short[worst] < JUDGE
+        else f"on true images it is itself {100 * short[worst]:.1f} points below the ceiling in the {_plain(worst)}, where its verdict "
+        "is a lower bound"
+    )
 
-    def says(code: str, target: str, probe: str = "mlp") -> str:
-        entry = found[code, target, probe]
+    told = [what for what, correlation in oracle["rank_correlation"].items() if correlation > AGREES]
+    agree = f"it tells of the {' and the '.join(told)}" if told else "it tells of neither"
+
+    def sees(what: str) -> str:
+        return f"{_percent(oracle['swap'][what])} ({_percent(truth[what])})"
+
+    return (
+        f"A judge trained on real images sees the right identity in {sees('identity')} of the swaps (of true images), the right pose, "
+        f"but for {oracle['alike_pixels']} pixels, in {sees('pose_nearly')} and both in {sees('both')}; {worth}. The error in "
+        f"pixels has a rank correlation of {oracle['rank_correlation']['identity']:.2f} with its doubt of the identity and of "
+        f"{oracle['rank_correlation']['pose']:.2f} with that of the pose: {agree}."
+    )
+
+
+def chosen_probe(probes: list[dict], code: str, target: str) -> dict:
+    """The entry of the kind of probe that the validation images chose."""
+    return next(e for e in probes if (e["code"], e["target"], e["chosen"]) == (code, target, True))
+
+
+def by_attributes(probes: list[dict], code: str) -> dict:
+    """The entry of the identity named attribute by attribute."""
+    return next(e for e in probes if (e["code"], e["kind"]) == (code, "attributes"))
+
+
+def probe_finding(probes: list[dict]) -> str:
+    """Who and which pose each code gives away, between chance and ceiling; identity also by its attributes."""
+
+    def says(entry: dict) -> str:
         if not entry["trained"]:
             return "in no share that a probe could learn"
         ceiling = f", ceiling {_percent(entry['ceiling'])}" if entry["ceiling"] < 0.9995 else ""
         return f"in {_percent(entry['accuracy'])} (chance {_percent(entry['chance'])}{ceiling})"
 
-    attributes = [e for e in probes if e["probe"] == "mlp" and e["target"] not in ("character", "identity", "pose")]
+    def read(code: str, target: str) -> str:
+        return says(chosen_probe(probes, code, target))
+
+    attributes = [e for e in probes if e["chosen"] and e["target"] not in NOT_ATTRIBUTES]
     leaks = {code: [e for e in attributes if e["code"] == code and leak(e) > LEAK] for code in ("z_mu", "z")}
     text = (
-        f"s names the identity {says('s', 'identity')} of the images, the mean of z {says('z_mu', 'identity')} or, attribute by "
-        f"attribute, {says('z_mu', 'identity', 'attributes')}. The mean of z names the pose {says('z_mu', 'pose')}, a sample of "
-        f"z, which is what the decoder saw in training, {says('z', 'pose')}. "
+        f"s names the identity {read('s', 'identity')} of the images, the mean of z {read('z_mu', 'identity')} or, attribute by "
+        f"attribute, {says(by_attributes(probes, 'z_mu'))}. The mean of z names the pose {read('z_mu', 'pose')}, a sample of "
+        f"z, which is what the decoder saw in training, {read('z', 'pose')}. "
     )
     if leaks["z_mu"]:
         worst = max(leaks["z_mu"], key=leak)["target"]
         named = [_plain(e["target"]) for e in sorted(leaks["z"], key=leak, reverse=True)]
         text += (
-            f"The mean of z is not free of who: most of all it gives away the {_plain(worst)}, {says('z_mu', worst)}; a sample of "
+            f"The mean of z is not free of who: most of all it gives away the {_plain(worst)}, {read('z_mu', worst)}; a sample of "
             f"z gives away {' and '.join(named) if named else 'no attribute'}. "
         )
     else:
         text += "No attribute is read from z beyond chance. "
-    holder = "s is not free of the pose" if leak(found["s", "pose", "mlp"]) > LEAK else "s is free of the pose"
-    return f"{text}{holder}: it names it {says('s', 'pose')}."
+    holder = "s is not free of the pose" if leak(chosen_probe(probes, "s", "pose")) > LEAK else "s is free of the pose"
+    return f"{text}{holder}: it names it {read('s', 'pose')}."
+
+
+def protocol_finding(protocols: dict[str, dict]) -> str:
+    """What the published protocol says of the same codes, and why that says little."""
+    s, z = (protocols[code] for code in ("s", "z"))
+    learnt = z["published"]["cross_entropy"] < z["published"]["uniform"]
+    silence = (
+        f"Its z probe ends at {z['published']['cross_entropy']:.2f} nats, where a uniform guess has "
+        f"{z['published']['uniform']:.2f}: it "
+        + ("learnt something." if learnt else "did not learn, so its silence says nothing of z.")
+    )
+    return (
+        f"By the published protocol this model would score {_percent(s['published']['accuracy'])} from s and "
+        f"{_percent(z['published']['accuracy'])} from z over characters. From s no classifier can have more than "
+        f"{_percent(s['ceiling'])}, as equal images bear different names; ours names the character in {_percent(s['character'])} of "
+        f"unseen poses and the identity in {_percent(s['identity'])}. {silence}"
+    )
+
+
+def prediction_finding(prediction: dict) -> str:
+    """How far one code can be predicted from the other, and what the decoder makes of the prediction."""
+    s, z, judged = prediction["s_from_z"], prediction["z_from_s"], prediction["judged"]
+    return (
+        f"Of the variance of s on unseen identities {_percent(max(0.0, s['r2']))} is predicted from z, and of that of z "
+        f"{_percent(max(0.0, z['r2']))} from s. Decoded with the s that z predicts, the judge sees the right identity in "
+        f"{_percent(judged['predicted_s']['identity'])} of the images (with their own s in "
+        f"{_percent(judged['own_codes']['identity'])}); with the z that s predicts, the right pose, nearly, in "
+        f"{_percent(judged['predicted_z']['pose_nearly'])} ({_percent(judged['own_codes']['pose_nearly'])})."
+    )
+
+
+def block_finding(blocks: dict) -> str:
+    """How far each code tells of one kind of factor alone."""
+    pure, gaps = blocks["disentanglement_of"], dict(zip(blocks["factors"], blocks["gap_of"], strict=True))
+    wrong = [_plain(name) for name, gap in gaps.items() if gap < 0]
+    return (
+        f"Of 1, the disentanglement of z is {pure['z']:.2f} and of s {pure['s']:.2f}; the code that should hold a factor tells on "
+        f"average {100 * blocks['gap']:.0f} points more of its entropy than the other"
+        + (f", but of {' and '.join(wrong)} the wrong code tells more." if wrong else ".")
+    )
+
+
+def headline(results: dict) -> list[dict]:
+    """The report's first table: {what, value, ci95, floor, ceiling}, first in dB, the rest as shares.
+
+    The floor of a swap is the mean image of the target's pose and its ceiling the best that the decoder can do; those of a
+    probe are chance and the Bayes ceiling.
+    """
+    test, probes = results["swap"]["test"], results["probes"]
+    rows = [{
+        "what": "swap, PSNR in dB", "value": test["psnr"], "ci95": [-10 * log10(mse) for mse in reversed(test["ci95"])],
+        "floor": results["swap"]["predictors"]["pose_mean"]["psnr"], "ceiling": results["swap"]["best"]["best"]["psnr"],
+    }]  # fmt: skip
+    asked = {
+        "identity from s": chosen_probe(probes, "s", "identity"),
+        "identity from z": chosen_probe(probes, "z_mu", "identity"),
+        "identity from z, by attributes": by_attributes(probes, "z_mu"),
+        "pose from z": chosen_probe(probes, "z_mu", "pose"),
+        "pose from s": chosen_probe(probes, "s", "pose"),
+    }
+    for what, entry in asked.items():
+        value = entry["accuracy"] if entry["trained"] else None
+        rows.append(
+            {"what": what, "value": value, "ci95": entry["ci95"], "floor": entry["chance"], "ceiling": entry["ceiling"]}
+        )
+    return rows
 
 
 def recipe_finding(table: list[dict]) -> str:
@@ -241,6 +364,11 @@ def _plain(name: str) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
 
 
 def write_json(path: Path, content: object) -> None:

@@ -81,6 +81,17 @@ def distinct_images(images: np.ndarray) -> np.ndarray:
     return np.array([seen.setdefault(hashlib.sha256(row).digest(), len(seen)) for row in rows], dtype=np.int32)
 
 
+def bayes_ceiling(distinct: np.ndarray, target: np.ndarray) -> float:
+    """The best accuracy that any classifier of one image can reach where equal images bear different targets.
+
+    Of each set of equal images (equal `distinct`, (N,)) at best the most frequent target (N,) is named right.
+    """
+    pairs, counts = np.unique(np.stack([distinct, target]), axis=1, return_counts=True)
+    best = np.zeros(distinct.max() + 1)
+    np.maximum.at(best, pairs[0], counts)
+    return float(best.sum() / len(target))
+
+
 def split_by_identity(sprites: Sprites, seed: int) -> dict[str, np.ndarray]:
     """Sorted int64 image indices of train, validation (10 % of the identities) and test (15 %).
 

@@ -38,7 +38,7 @@ COMPILE_STEPS = 50_000  # steps from which the half minute that torch.compile ta
 
 @dataclass
 class Run:
-    """A training, finished or under way: what it is, its model, and what happened. The codes are in `lib.evaluate`."""
+    """A training, finished or under way: what it is, its model, and what happened."""
 
     name: str
     source: str

@@ -1,33 +1,28 @@
-"""Every score on codes whose truth is known: perfect, useless and leaking ones."""
+"""Errors of swaps whose truth is known, by hand and by models that look it up."""
 
 import numpy as np
 import pytest
 import torch
 
-from lib import config
 from lib.batches import to_float
 from lib.config import make_hparams
 from lib.evaluate import (
-    Probe,
-    bayes_ceiling,
-    encode_all,
-    fit_prediction,
-    fit_probe,
-    identity_via_attributes,
+    best_error,
     image_errors,
     nearest_pose_error,
     predictor_errors,
-    probe_splits,
-    probe_targets,
+    predictors,
     psnr,
     reconstruction_swaps,
     sample_swaps,
     summarize,
     swap_error,
     swap_error_by_attribute,
+    swap_error_by_pose,
+    swap_scores,
 )
-from lib.sprites import P, split_by_identity
-from lib.train import new_run, save_run
+from lib.model import CycleVAE
+from lib.sprites import POSES, P, split_by_identity
 
 HP = make_hparams("fast", probe_images=4_000, probe_epochs=8)
 RNG = np.random.default_rng(0)
@@ -59,7 +54,7 @@ def splits(few_sprites):
 
 def test_swaps_are_of_different_identities_and_poses_and_their_truth_is_right(few_sprites, splits):
     swaps = sample_swaps(few_sprites, splits["train"], 2_000, seed=0)
-    assert all(len(part) == 2_000 for part in swaps)
+    assert all(len(part) == 2_000 for part in swaps) and len(swaps.first(7).target) == 7
     assert (few_sprites.identity[swaps.s_image] != few_sprites.identity[swaps.z_image]).all()
     assert (few_sprites.pose[swaps.s_image] != few_sprites.pose[swaps.z_image]).all()
     assert (few_sprites.character[swaps.target] == few_sprites.character[swaps.s_image]).all()
@@ -122,85 +117,6 @@ def test_retrieval_is_perfect_where_the_character_was_trained_on(few_sprites, sp
     assert known.any() and retrieval[known].max() == 0
 
 
-def test_bayes_ceiling():
-    distinct = np.array([0, 0, 1, 1, 2, 3])
-    assert bayes_ceiling(distinct, np.array([0, 1, 2, 3, 4, 5])) == pytest.approx(4 / 6)
-    assert bayes_ceiling(distinct, np.array([0, 0, 1, 1, 1, 0])) == 1
-    assert bayes_ceiling(np.zeros(5, int), np.array([0, 0, 0, 1, 2])) == pytest.approx(3 / 5)
-
-
-def test_no_probe_is_tested_on_an_image_it_was_trained_on(few_sprites, splits):
-    for target in probe_targets(few_sprites):
-        name, parts = probe_splits(few_sprites, splits, target, seed=0)
-        train, test = (set(few_sprites.distinct[parts[part]]) for part in ("train", "test"))
-        assert not train & test
-        assert name == ("unseen poses" if target in ("character", "identity") else "unseen identities")
-
-
-@pytest.fixture(scope="module")
-def pose_parts():
-    labels = np.arange(6_000) % 20
-    order = np.random.default_rng(0).permutation(6_000)
-    return labels, dict(zip(("train", "validation", "test"), np.split(order, [4_000, 5_000]), strict=True))
-
-
-@pytest.mark.parametrize("kind", ["linear", "mlp"])
-@pytest.mark.parametrize("scale", [1, 1e-3, 1e3])
-def test_a_perfect_code_is_read_at_any_scale_and_a_useless_one_at_chance(pose_parts, kind, scale):
-    labels, parts = pose_parts
-    perfect = (np.eye(20, dtype=np.float32)[labels] + 0.01 * RNG.normal(size=(6_000, 20)).astype(np.float32)) * np.float32(
-        scale
-    )
-    useless = RNG.normal(size=(6_000, 20)).astype(np.float32)
-    found = fit_probe(kind, perfect, labels, parts, HP, seed=0).scores
-    assert found["accuracy"] > 0.99 and found["trained"] and found["n"] == 1_000
-    assert fit_probe(kind, useless, labels, parts, HP, seed=0).scores["accuracy"] == pytest.approx(found["chance"], abs=0.03)
-
-
-def test_a_leak_is_read_in_its_share(pose_parts):
-    """A code that names the class in a share of the images and else says nothing is read in share + (1 - share) / classes."""
-    labels, parts = pose_parts
-    accuracies = []
-    for share in (0.0, 0.3, 0.6):
-        code = np.eye(20, dtype=np.float32)[labels] * (RNG.random((6_000, 1)) < share).astype(np.float32)
-        accuracies.append(fit_probe("mlp", code, labels, parts, HP, seed=0).scores["accuracy"])
-        assert accuracies[-1] == pytest.approx(share + (1 - share) / 20, abs=0.05)
-    assert accuracies == sorted(accuracies)
-
-
-def test_a_constant_code_is_read_at_chance(pose_parts):
-    labels, parts = pose_parts
-    found = fit_probe("mlp", np.ones((6_000, 4), np.float32), labels, parts, HP, seed=0).scores
-    assert found["accuracy"] == pytest.approx(1 / 20, abs=0.03)
-
-
-def test_no_constant_answer_beats_chance(pose_parts):
-    """Also where the most frequent class of the test is not that of training, as among a few unseen identities."""
-    _, parts = pose_parts
-    labels = np.zeros(6_000, np.int64)
-    labels[parts["test"][:700]] = 1
-    found = fit_probe("linear", np.ones((6_000, 3), np.float32), labels, parts, HP, seed=0).scores
-    assert found["chance"] == pytest.approx(0.7) and found["accuracy"] <= found["chance"]
-
-
-def test_identity_via_attributes_is_right_or_at_chance_as_the_attributes_are(few_sprites, splits):
-    labels, test = few_sprites.labels[few_sprites.character[splits["test"]]], splits["test"]
-
-    def planted(certainty):
-        """Log-posteriors that give the true value of each attribute `certainty`, and the rest to all values alike."""
-        probes = {}
-        for k, name in enumerate(few_sprites.attributes):
-            K = int(few_sprites.labels[:, k].max()) + 1
-            posterior = np.full((len(test), K), (1 - certainty) / K)
-            posterior[np.arange(len(test)), labels[:, k]] += certainty
-            probes[name] = Probe({"trained": True}, np.log(posterior))
-        return identity_via_attributes(few_sprites, test, probes)
-
-    assert planted(0.9)["accuracy"] == 1
-    useless = planted(0.0)
-    assert useless["accuracy"] <= useless["chance"] < 1 and useless["n"] == len(test)
-
-
 def test_swap_error_by_attribute_finds_what_z_brings_along(few_sprites, splits):
     swaps = sample_swaps(few_sprites, splits["train"], 500, seed=0)
     differs = (
@@ -220,29 +136,49 @@ def test_the_nearest_pose_of_a_true_image_is_itself(few_sprites):
     assert nearest_pose_error(images * 0, few_sprites, np.array([0, 1]))[:, 0].min() > 0
 
 
-def test_prediction_of_a_function_and_of_noise(pose_parts):
-    _, parts = pose_parts
-    x = RNG.normal(size=(6_000, 4)).astype(np.float32)
-    mixed = (x @ RNG.normal(size=(4, 3)) * 5 + 2).astype(np.float32)
-    predicted, scores = fit_prediction(x, mixed, parts, HP, seed=0)
-    assert scores["r2"] > 0.95 and predicted.shape == mixed.shape
-    noise = RNG.normal(size=(6_000, 3)).astype(np.float32)
-    assert fit_prediction(x, noise, parts, HP, seed=0)[1]["r2"] == pytest.approx(0, abs=0.1)
+def test_swap_error_by_pose_is_of_the_target(few_sprites, splits):
+    swaps = sample_swaps(few_sprites, splits["train"], 500, seed=0)
+    errors = np.ones((500, 3))
+    errors[POSES["view"][few_sprites.pose[swaps.target]] == 2, 0] = 3
+    found = swap_error_by_pose(few_sprites, swaps, errors)
+    assert {name: scores["mse"] for name, scores in found["view"].items()} == {"up": 1, "left": 1, "down": 3, "right": 1}
+    assert sum(scores["n"] for scores in found["action"].values()) == 500
 
 
-def test_codes_are_computed_once_and_anew_for_another_model(few_sprites, tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "REPORTS", tmp_path)
-    run = new_run("codes", few_sprites, "smoke", 0, make_hparams("smoke"))
-    run.model.eval()
-    save_run(run)
-    first = encode_all(run, few_sprites)
-    with torch.no_grad():
-        one = run.model.encode(to_float(few_sprites.images[7:8]))
-    np.testing.assert_allclose(first.z_mu[7], one.z_mu[0], atol=1e-4)
-    np.testing.assert_allclose(first.s[7], one.s[0], atol=1e-4)
-    monkeypatch.setattr(run.model, "encode", lambda x: pytest.fail("the codes were computed again"))
-    np.testing.assert_array_equal(encode_all(run, few_sprites).s, first.s)
-    other = new_run("codes", few_sprites, "smoke", 1, make_hparams("smoke"))
-    other.model.eval()
-    save_run(other)
-    assert not np.array_equal(encode_all(other, few_sprites).s, first.s)
+def test_poses_can_be_read_in_another_split(few_sprites, splits):
+    swaps = sample_swaps(few_sprites, splits["test"], 200, seed=0, poses_of=splits["train"])
+    assert np.isin(swaps.s_image, splits["test"]).all() and np.isin(swaps.z_image, splits["train"]).all()
+    assert (few_sprites.character[swaps.target] == few_sprites.character[swaps.s_image]).all()
+    assert (few_sprites.pose[swaps.target] == few_sprites.pose[swaps.z_image]).all()
+
+
+def test_swaps_are_scored_with_an_interval_over_identities_and_a_similarity(few_sprites, splits):
+    swaps = sample_swaps(few_sprites, splits["train"], 500, seed=0)
+    truth = few_sprites.images[swaps.target] / np.float32(255)
+    perfect, errors = swap_scores(few_sprites, swaps, lambda part: truth[part])
+    assert (
+        perfect["mse"] == 0 == errors[:, 0].max()
+        and perfect["ci95"] == [0, 0]
+        and perfect["ssim"] == pytest.approx(1, abs=1e-5)
+    )
+    noisy = (truth + 0.1 * RNG.normal(size=truth.shape).astype(np.float32)).clip(0, 1)
+    found, errors = swap_scores(few_sprites, swaps, lambda part: noisy[part])
+    low, high = found["ci95"]
+    assert low < found["mse"] == errors[:, 0].mean() < high and found["ssim"] < 0.9
+    hard = few_sprites.identity[swaps.s_image] < np.median(few_sprites.identity[swaps.s_image])  # some identities are harder
+    uneven, _ = swap_scores(few_sprites, swaps, lambda part: np.where(hard[part, None, None, None], noisy[part], truth[part]))
+    assert np.diff(uneven["ci95"]) > 5 * (high - low)
+
+
+def test_retrieval_has_the_similarity_of_what_it_shows(few_sprites, splits):
+    swaps = sample_swaps(few_sprites, splits["test"], 200, seed=0)
+    simple = predictors(few_sprites, splits["train"], swaps)
+    similar = {name: swap_scores(few_sprites, swaps, predict)[0]["ssim"] for name, predict in simple.items()}
+    assert similar["retrieval"] > similar["pose_mean"] > similar["black"]
+
+
+def test_codes_optimised_for_an_image_decode_better_than_a_swap(few_sprites, splits):
+    model = CycleVAE(make_hparams("smoke")).eval()
+    swaps = sample_swaps(few_sprites, splits["test"], 16, seed=0)
+    before, after = swap_error(model, few_sprites, swaps)[:, 0], best_error(model, few_sprites, swaps)[:, 0]
+    assert (after < before).all() and all(p.grad is None for p in model.parameters())

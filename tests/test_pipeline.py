@@ -91,7 +91,8 @@ def swap(test):
         "legs": {"differs": {"mse": 2.0}, "same": {"mse": 2.0}},
     }
     errors = {name: {"psnr": value} for name, value in predictors.items()}
-    return {"test": {"psnr": test}, "predictors": errors, "by_attribute": by_attribute}
+    score = {"psnr": test, "ci95": [10 ** (-(test + 0.5) / 10), 10 ** (-(test - 0.7) / 10)]}
+    return {"test": score, "predictors": errors, "by_attribute": by_attribute, "best": {"best": {"psnr": 31.0}}}
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,7 @@ def swap(test):
 def test_the_verdict_on_swaps_follows_from_the_numbers(psnr, verdict):
     finding = report.swap_finding(swap(psnr), {"test": {"psnr": 30.0}})
     assert re.search(verdict, finding) and "depends most on the skin" in finding and "1.50 times" in finding
+    assert f"{psnr} dB (95 %: {psnr - 0.7:.1f} to {psnr + 0.5:.1f})" in finding and "for this decoder 31.0 dB" in finding
 
 
 def test_a_collapsed_run_is_called_so():
@@ -115,17 +117,74 @@ def test_a_collapsed_run_is_called_so():
 
 
 def probes(leak=0.0, trained=True, pose_from_s=0.9):
-    """MLP probes with chance 0.5 and ceiling 1, in which the mean of z gives away the skin by `leak`."""
-    rows = [
-        *((code, target, "mlp", 0.9) for code in ("s", "z_mu", "z") for target in ("identity", "pose")),
-        *(("z_mu", "identity", "attributes", 0.7), ("s", "skin", "mlp", 0.9)),
-        *(("z_mu", "skin", "mlp", 0.5 + leak), ("z", "skin", "mlp", 0.5), ("s", "pose", "mlp", pose_from_s)),
+    """Probes with chance 0.5 and ceiling 1, in which the mean of z gives away the skin by `leak`; linear ones were not chosen."""
+    rows = {(code, target): 0.9 for code in ("s", "z_mu", "z") for target in ("identity", "pose")} | {
+        ("s", "skin"): 0.9, ("z_mu", "skin"): 0.5 + leak, ("z", "skin"): 0.5, ("s", "pose"): pose_from_s,
+    }  # fmt: skip
+    common = {"chance": 0.5, "ceiling": 1.0, "trained": trained, "ci95": [0.4, 0.95]}
+    entries = [
+        {
+            "code": code,
+            "target": target,
+            "kind": kind,
+            "accuracy": 0.99 if kind == "linear" else accuracy,
+            "chosen": kind == "mlp",
+        }
+        for (code, target), accuracy in rows.items()
+        for kind in ("linear", "mlp")
     ]
-    common = {"chance": 0.5, "ceiling": 1.0, "trained": trained}
-    return [
-        {"code": code, "target": target, "probe": probe, "accuracy": accuracy, **common}
-        for code, target, probe, accuracy in rows
-    ]
+    entries.append({"code": "z_mu", "target": "identity", "kind": "attributes", "accuracy": 0.7, "chosen": False})
+    return [{**entry, **common} for entry in entries]
+
+
+def test_the_headline_takes_the_chosen_probes_and_turns_errors_into_decibels():
+    rows = {row["what"]: row for row in report.headline({"swap": swap(24.0), "probes": probes(pose_from_s=0.6)})}
+    first = rows["swap, PSNR in dB"]
+    assert first["ci95"] == pytest.approx([23.3, 24.5]) and (first["floor"], first["ceiling"]) == (18.8, 31.0)
+    assert [row["value"] for row in rows.values()] == [24.0, 0.9, 0.9, 0.7, 0.9, 0.6]
+    untrained = report.headline({"swap": swap(24.0), "probes": probes(trained=False)})
+    assert [row["value"] for row in untrained] == [24.0, *[None] * 5]
+
+
+def oracle(pose=0.98):
+    ceilings = {"skin": 1.0, "weapon": 0.74, "pose": 0.98, "identity": 0.999, "pose_nearly": 1.0, "both": 0.999}
+    truth = {**ceilings, "pose": pose, "both": 0.5}
+    swaps = {**truth, "identity": 0.6}
+    return {
+        "ceilings": ceilings,
+        "truth": truth,
+        "swap": swaps,
+        "rank_correlation": {"identity": 0.75, "pose": 0.1},
+        "alike_pixels": 10,
+    }
+
+
+def test_a_judge_is_trusted_as_far_as_it_is_right_on_true_images():
+    trusted = report.oracle_finding(oracle())
+    assert "within a point of the ceiling" in trusted and "it tells of the identity." in trusted
+    weak = report.oracle_finding(oracle(pose=0.9))
+    assert "8.0 points below the ceiling in the pose" in weak and "lower bound" in weak
+    assert "sees the right identity in 60.0 % (99.9 %) of the swaps" in weak
+
+
+def test_a_published_probe_worse_than_a_guess_is_said_not_to_have_learnt():
+    ours = {"character": 0.5, "identity": 0.99, "ceiling": 0.737}
+    s = {"published": {"accuracy": 0.67, "cross_entropy": 1.0, "uniform": 6.51}, **ours}
+    for cross_entropy, verdict in ((7.05, "did not learn"), (5.0, "learnt something")):
+        z = {"published": {"accuracy": 0.002, "cross_entropy": cross_entropy, "uniform": 6.51}, **ours}
+        finding = report.protocol_finding({"s": s, "z": z})
+        assert verdict in finding and "67.0 % from s and 0.2 % from z" in finding and "more than 73.7 %" in finding
+
+
+def test_blocks_name_the_factors_that_the_wrong_code_tells():
+    blocks = {
+        "factors": ["skin", "weapon", "view"],
+        "gap_of": [0.9, -0.1, 0.7],
+        "gap": 0.5,
+        "disentanglement_of": {"s": 1, "z": 0.5},
+    }
+    assert "of weapon the wrong code tells more" in report.block_finding(blocks)
+    assert "wrong code" not in report.block_finding({**blocks, "gap_of": [0.9, 0.1, 0.7]})
 
 
 def test_matches_are_told_by_their_share_that_is_right():
