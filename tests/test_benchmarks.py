@@ -36,7 +36,8 @@ def test_the_recipe_goes_from_paper_to_fast_leaving_nothing_out():
 
 
 def test_the_rows_of_the_recipe_are_as_long_as_their_rates_allow(few_sprites, monkeypatch):
-    monkeypatch.setattr(recipe, "RATE_SECONDS", 0.01)
+    for name, value in {"RATE_SECONDS": 0.01, "TURNS": 1, "WARM_UP": 1}.items():
+        monkeypatch.setattr(recipe, name, value)
     short, long = (np.array(recipe.images_in(seconds, few_sprites, CPU)) for seconds in (30.0, 90.0))
     batches = [recipe.settings(row).batch_images for row in range(len(recipe.CHANGES))]
     assert len(short) == len(recipe.CHANGES) and not (short % batches).any() and (short > 0).all()
