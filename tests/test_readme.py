@@ -56,7 +56,7 @@ def results_table(runs):
         cells = []
         for results in runs.values():
             oracle = results["oracle"]
-            cells.append(" / ".join(f"{100 * oracle[of][what]:.1f}" for of in ("swap", "reconstruction", "truth")))
+            cells.append(" / ".join(f"{100 * oracle[of][what]:.1f}" for of in ("swap", "reconstruction", "retrieval", "truth")))
         return [name, *cells]
 
     predictors = [swap(name.replace("_", " "), "swap", "predictors", name) for name in ("pose_mean", "additive", "retrieval")]
@@ -78,7 +78,7 @@ def results_table(runs):
         + table("accuracy of the probe that validation images chose, % (chance–ceiling)", accuracies)
         + "\n\n"
         + table(
-            "what a judge sees, % (of swaps / reconstructions / true images)",
+            "what a judge sees, % (of swaps / reconstructions / retrieval / true images)",
             [
                 judged("the right identity", "identity"),
                 judged("the right pose, nearly", "pose_nearly"),
