@@ -1,4 +1,4 @@
-"""Swaps against the true sprites, beside simple predictors and the best that the decoder could do.
+"""Swaps against the true sprites, beside simple predictors and the best codes found for the decoder.
 
 A swap takes s from an image of A and z from an image of B in pose p, A and B of different identities; its truth is the image
 of A in pose p, which 2D Sprites holds. No swap is judged on an image that the model was trained on, to the bit.
@@ -142,9 +142,10 @@ def swap_error_by_pose(sprites: Sprites, swaps: Swaps, errors: np.ndarray) -> di
 
 
 def best_error(model: CycleVAE, sprites: Sprites, swaps: Swaps) -> np.ndarray:
-    """`image_errors` (n, 3) with s and z optimised for each target, from those of the swap on: the decoder's own limit.
+    """`image_errors` (n, 3) with s and z optimised for each target, from those of the swap on.
 
-    What a swap loses beyond it, the encoder lost, or z and s of two images do not fit each other.
+    What a swap loses against it, the encoder lost, or z and s of two images do not fit each other. The decoder may do better
+    still, as OPTIMIZED_STEPS do not end in the best codes.
     """
     device = next(model.parameters()).device
     truth = to_float(sprites.images[swaps.target], device)

@@ -298,8 +298,8 @@ def block_finding(blocks: dict) -> str:
 def headline(results: dict) -> list[dict]:
     """The report's first table: {what, value, ci95, floor, ceiling}, first in dB, the rest as shares.
 
-    The floor of a swap is the mean image of the target's pose and its ceiling the best that the decoder can do; those of a
-    probe are chance and the Bayes ceiling.
+    The floor of a swap is the mean image of the target's pose and its ceiling that of the best codes found
+    (`lib.evaluate.best_error`); those of a probe are chance and the Bayes ceiling.
     """
     test, probes = results["swap"]["test"], results["probes"]
     rows = [{
