@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from lib.batches import to_float
 from lib.intervals import bootstrap_interval
@@ -79,6 +78,9 @@ def swap_scores(sprites: Sprites, swaps: Swaps, predict: Predict) -> tuple[dict[
     The interval is over identities, both of a swap (`lib.intervals`); SSIM (Wang et al., 2004; 1 is equal) is the mean over
     the first SIMILAR swaps.
     """
+    # here, as torchmetrics would add seconds to the start of every training
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     errors = _errors_in_chunks(sprites, swaps, predict)
     a, b = (sprites.identity[image] for image in (swaps.s_image, swaps.z_image))
     few = slice(0, SIMILAR)

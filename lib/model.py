@@ -115,13 +115,16 @@ def published_decoder(hp: HParams) -> Decoder:
 
 
 def folded_encoder(hp: HParams, size: int = SIZE) -> Encoder:
-    """4x4 patches to 48 channels at 15x15, then two 3x3 stride-2 convolutions 48-96-128 to 4x4; `size` pixels of an image, each way."""
-    return Encoder(
-        nn.Sequential(
-            nn.Conv2d(3, 48, 4, stride=4), _norm(48, hp), nn.ReLU(),
-            nn.Conv2d(48, 96, 3, stride=2, padding=1), _norm(96, hp), nn.ReLU(),
-            nn.Conv2d(96, 128, 3, stride=2, padding=1), _norm(128, hp), nn.ReLU(),
-        ), 128 * ceil(size / 16) ** 2, hp,
+    """`folded_features` and the heads; `size` pixels of an image, each way."""
+    return Encoder(folded_features(hp), 128 * ceil(size / 16) ** 2, hp)
+
+
+def folded_features(hp: HParams) -> nn.Sequential:
+    """4x4 patches to 48 channels at 15x15, then two 3x3 stride-2 convolutions 48-96-128 to 4x4."""
+    return nn.Sequential(
+        nn.Conv2d(3, 48, 4, stride=4), _norm(48, hp), nn.ReLU(),
+        nn.Conv2d(48, 96, 3, stride=2, padding=1), _norm(96, hp), nn.ReLU(),
+        nn.Conv2d(96, 128, 3, stride=2, padding=1), _norm(128, hp), nn.ReLU(),
     )  # fmt: skip
 
 

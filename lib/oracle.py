@@ -6,8 +6,6 @@ report shows both. Many poses of a character differ in a few pixels, which no bl
 whether a pose is right nearly. It knows nothing of any model, so one serves every run of a source and a split.
 """
 
-import os
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -17,7 +15,9 @@ from tqdm import tqdm
 from lib import config
 from lib.batches import to_float
 from lib.config import HParams
+from lib.model import folded_features
 from lib.sprites import P, Sprites, bayes_ceiling
+from lib.train import write_state
 
 BATCH = 32
 LEARNING_RATE = 2e-3  # Adam, decaying to 0
@@ -32,12 +32,8 @@ class Oracle(nn.Module):
     def __init__(self, classes: dict[str, int]) -> None:
         super().__init__()
         self.names = tuple(classes)
-        self.features = nn.Sequential(
-            nn.Conv2d(3, 48, 4, stride=4), nn.GroupNorm(8, 48), nn.ReLU(),
-            nn.Conv2d(48, 96, 3, stride=2, padding=1), nn.GroupNorm(8, 96), nn.ReLU(),
-            nn.Conv2d(96, 128, 3, stride=2, padding=1), nn.GroupNorm(8, 128), nn.ReLU(),
-            nn.Flatten(), nn.Linear(128 * 4 * 4, 512), nn.ReLU(),
-        )  # fmt: skip
+        # as the encoder of preset `fast`, whatever the run that it judges
+        self.features = nn.Sequential(*folded_features(HParams()), nn.Flatten(), nn.Linear(128 * 4 * 4, 512), nn.ReLU())
         self.heads = nn.ModuleList(nn.Linear(512, n) for n in classes.values())
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -75,9 +71,7 @@ def load_oracle(sprites: Sprites, train: np.ndarray, hp: HParams, seed: int, dev
             oracle.load_state_dict(stored["weights"])
             return oracle.eval()
     _fit(oracle, sprites, targets, train, images_seen, seed)
-    beside = path.with_suffix(".partial")
-    torch.save({"stamp": stamp, "weights": oracle.state_dict()}, beside)
-    os.replace(beside, path)
+    write_state(path, {"stamp": stamp, "weights": oracle.state_dict()})
     return oracle
 
 

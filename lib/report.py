@@ -10,7 +10,6 @@ import platform
 import shutil
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
-from math import log10
 from pathlib import Path
 
 import typst
@@ -18,18 +17,8 @@ import typst
 from lib.config import ROOT, UserError, run_dir
 
 PACKAGES = (
-    "torch",
-    "torchvision",
-    "torchmetrics",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "h5py",
-    "matplotlib",
-    "papermill",
-    "nbconvert",
-    "typst",
-)
+    "torch", "torchvision", "torchmetrics", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib", "papermill", "nbconvert", "typst",
+)  # fmt: skip
 ATTRIBUTION = {
     "sprites": "Sprites: Liberated Pixel Cup (CC-BY-SA 3.0 and GPL 3.0), as published by Reed et al. (NIPS 2015).",
     "drawn": "The sprites were drawn by this project's own code (lib/drawn.py); no foreign art is shown.",
@@ -160,7 +149,7 @@ def swap_finding(swap: dict, reconstruction: dict) -> str:
         f" The error depends most on the {_plain(worst)}: where the two characters differ in it, it is {ratios[worst]:.2f} times "
         "that where they do not."
     )
-    high, low = (-10 * log10(mse) for mse in swap["test"]["ci95"])
+    low, high = _psnr_interval(swap["test"])
     return (
         f"On unseen identities a swap reaches {test:.1f} dB (95 %: {low:.1f} to {high:.1f}) against the true sprite, a plain "
         f"reconstruction {reconstruction['test']['psnr']:.1f} dB, the best codes for this decoder "
@@ -303,7 +292,7 @@ def headline(results: dict) -> list[dict]:
     """
     test, probes = results["swap"]["test"], results["probes"]
     rows = [{
-        "what": "swap, PSNR in dB", "value": test["psnr"], "ci95": [-10 * log10(mse) for mse in reversed(test["ci95"])],
+        "what": "swap, PSNR in dB", "value": test["psnr"], "ci95": _psnr_interval(test),
         "floor": results["swap"]["predictors"]["pose_mean"]["psnr"], "ceiling": results["swap"]["best"]["best"]["psnr"],
     }]  # fmt: skip
     asked = {
@@ -356,6 +345,13 @@ def leak(entry: dict) -> float:
     """How far a probe comes on the way from chance (0) to the ceiling (1)."""
     way = entry["ceiling"] - entry["chance"]
     return (entry["accuracy"] - entry["chance"]) / way if entry["trained"] and way > 0 else 0.0
+
+
+def _psnr_interval(score: dict) -> list[float]:
+    """The 95 % interval of a swap's error in dB; that of its MSE ends where this one begins."""
+    from lib.evaluate import psnr  # here, as torch would add seconds to each import of this module
+
+    return [psnr(mse) for mse in reversed(score["ci95"])]
 
 
 def _plain(name: str) -> str:

@@ -291,12 +291,17 @@ def save_run(run: Run, optimizers: tuple[torch.optim.Optimizer, ...] = (), gener
         state |= {"optimizers": [optimizer.state_dict() for optimizer in optimizers], "generator": generator.get_state()}
     run.folder.mkdir(parents=True, exist_ok=True)
     path = run.folder / ("model.pt" if generator is None else "checkpoint.pt")
-    beside = path.with_suffix(".pt.partial")
-    torch.save(state, beside)
-    os.replace(beside, path)
+    write_state(path, state)
     if generator is None:
         (run.folder / "checkpoint.pt").unlink(missing_ok=True)
     return path
+
+
+def write_state(path: Path, state: dict) -> None:
+    """Write `state` for torch.load, whole or not at all."""
+    beside = path.with_suffix(".pt.partial")
+    torch.save(state, beside)
+    os.replace(beside, path)
 
 
 def load_run(name: str, device: torch.device | str = "cpu") -> Run:

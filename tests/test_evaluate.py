@@ -24,7 +24,6 @@ from lib.evaluate import (
 from lib.model import CycleVAE
 from lib.sprites import POSES, P, split_by_identity
 
-HP = make_hparams("fast", probe_images=4_000, probe_epochs=8)
 RNG = np.random.default_rng(0)
 
 
