@@ -25,7 +25,7 @@ from benchmarks.speed import CPU, WARM_UP, our_steps, seconds_a_step
 from lib.config import UserError, make_hparams
 from lib.figures import cost_figure, write_figure
 from lib.matching import find_matches
-from lib.model import CycleVAE, encode_images, folded_decoder, folded_encoder
+from lib.model import CycleVAE, dense_decoder, encode_images, folded_encoder
 from lib.report import write_json
 from lib.sources import create_sprites
 from lib.sprites import SIZE, SOURCES, P
@@ -66,7 +66,7 @@ def cost(path: Path, setting: dict[str, int], seconds: float, whole: bool) -> di
     valid = torch.ones(n // P, P, dtype=torch.bool)
     torch.manual_seed(0)
     model = CycleVAE(hp)
-    model.encoder, model.decoder = folded_encoder(hp, size), folded_decoder(hp, size)
+    model.encoder, model.decoder = folded_encoder(hp, size), dense_decoder(hp, size)
     steps = our_steps(model, images, valid, hp, CPU)
     taken = {"seconds_a_pair": 2 * seconds_a_step(steps, seconds, WARM_UP) / hp.batch_images}
     if whole:

@@ -37,12 +37,12 @@ from lib.train import choose_device, fit, new_run
 CHANGES = {  # a row of the table each: what it is called, and the hyper-parameters that take the value of preset `fast`
     "as published": (),
     "statistics of groups of channels": ("norm",),
-    "Adam at 8e-3, warmed up and decayed": ("learning_rate", "beta2", "lr_warmup", "lr_decay"),
+    "Adam at 4e-3, warmed up and decayed": ("learning_rate", "beta2", "lr_warmup", "lr_decay"),
     "groups of 4 images, 64 a step, reverse cycle every 4th": ("group_size", "batch_images", "reverse_every"),
-    "4x4 pixels folded into channels": ("architecture",),
+    "encoder of folded pixels, decoder a perceptron": ("architecture",),
     "z of 8": ("z_dim",),
     "s normalised": ("normalize_s",),
-    "KL weight 2 after a warm-up": ("kl_weight", "kl_warmup"),
+    "KL weight 1 after a warm-up": ("kl_weight", "kl_warmup"),
     "z of matched images exchanged": ("match_from",),
 }
 TURNS, RATE_SECONDS = 3, 4.0  # timings of each row, and how long its steps are timed in each

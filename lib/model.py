@@ -4,8 +4,9 @@ The encoder maps an image to q(z|x) = N(z_mu, exp z_logvar) and to a determinist
 z is the *unspecified* factor (the pose), s the *specified* one (which character). Two architectures share this interface:
 
 - "published" (Chetan and Joshi, 2020): four 5x5 stride-2 convolutions, four 4x4 stride-2 transposed ones;
-- "folded": 4x4 pixels are folded into channels first and unfolded last (Shi et al., CVPR 2016, "PixelShuffle"), so that
-  all convolutions run at 15x15 or less, where a CPU multiplies large matrices instead of moving thin ones.
+- "dense": the encoder folds 4x4 pixels into channels first, so that all its convolutions run at 15x15 or less, where a CPU
+  multiplies large matrices instead of moving thin ones; the decoder is a residual multilayer perceptron, whose weights no two places
+  share: sprites are aligned, and what a pose shows is always at the same place.
 
 B batch, Z = hp.z_dim, S = hp.s_dim; images are (B, 3, 60, 60) in [0, 1].
 """
@@ -114,6 +115,22 @@ def published_decoder(hp: HParams) -> Decoder:
     return Decoder(nn.Linear(hp.z_dim, 512), nn.Linear(hp.s_dim, 512), nn.Sequential(*layers))
 
 
+class ResidualLayer(nn.Module):
+    """h + ReLU(LayerNorm(W h + b)), (B, width) to (B, width) (He et al., CVPR 2016; Ba et al., 2016)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.change = dense_layer(width, width)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return h + self.change(h)
+
+
+def dense_layer(n_in: int, n_out: int) -> nn.Sequential:
+    """ReLU(LayerNorm(W h + b)), (B, n_in) to (B, n_out): of one size whatever the codes, so that it bears a high learning rate."""
+    return nn.Sequential(nn.Linear(n_in, n_out), nn.LayerNorm(n_out), nn.ReLU())
+
+
 def folded_encoder(hp: HParams, size: int = SIZE) -> Encoder:
     """`folded_features` and the heads; `size` pixels of an image, each way."""
     return Encoder(folded_features(hp), 128 * ceil(size / 16) ** 2, hp)
@@ -128,17 +145,14 @@ def folded_features(hp: HParams) -> nn.Sequential:
     )  # fmt: skip
 
 
-def folded_decoder(hp: HParams, size: int = SIZE) -> Decoder:
-    """Both codes to 128 channels at 5x5, unfolded by 3 to 15x15 and by 4 to 60x60; `size` is a multiple of 12."""
-    side = size // 12
+def dense_decoder(hp: HParams, size: int = SIZE) -> Decoder:
+    """Each code to 512, both to 768, two residual layers, and every value of an image as a sum over what these 768 found."""
     return Decoder(
-        nn.Sequential(nn.Linear(hp.z_dim, 512), nn.ReLU()),
-        nn.Sequential(nn.Linear(hp.s_dim, 512), nn.ReLU()),
+        dense_layer(hp.z_dim, 512),
+        dense_layer(hp.s_dim, 512),
         nn.Sequential(
-            nn.Linear(1024, 128 * side**2), nn.Unflatten(1, (128, side, side)), _norm(128, hp), nn.ReLU(),
-            nn.Conv2d(128, 48 * 9, 1), nn.PixelShuffle(3), _norm(48, hp), nn.ReLU(),
-            nn.Conv2d(48, 64, 3, padding=1), _norm(64, hp), nn.ReLU(),
-            nn.Conv2d(64, 3 * 16, 1), nn.PixelShuffle(4),
+            dense_layer(1024, 768), ResidualLayer(768), ResidualLayer(768), nn.LayerNorm(768),
+            nn.Linear(768, 3 * size**2), nn.Unflatten(1, (3, size, size)),
         ),
     )  # fmt: skip
 
@@ -148,4 +162,4 @@ def _norm(channels: int, hp: HParams) -> nn.Module:
     return nn.InstanceNorm2d(channels) if hp.norm == "instance" else nn.GroupNorm(8, channels)
 
 
-ARCHITECTURES = {"published": (published_encoder, published_decoder), "folded": (folded_encoder, folded_decoder)}
+ARCHITECTURES = {"published": (published_encoder, published_decoder), "dense": (folded_encoder, dense_decoder)}
