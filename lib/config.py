@@ -30,9 +30,7 @@ class HParams:
     """The settings of one run; the defaults are preset `fast`. `PRESETS` says what the others change."""
 
     # networks
-    architecture: str = (
-        "dense"  # "published": 5x5 stride-2 convolutions; "dense": 4x4 pixels folded, decoder a perceptron (trial)
-    )
+    architecture: str = "dense"  # "published": 5x5 stride-2 convolutions; "dense" (trial): see `lib.model`
     norm: str = "group"  # "instance" (published) or "group" (trial: the best of instance, batch and group)
     z_dim: int = 8  # size of the unspecified code (published: 512; trial: a small z has less room for the character)
     s_dim: int = 64  # size of the specified code (published: 64)

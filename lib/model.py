@@ -127,7 +127,7 @@ class ResidualLayer(nn.Module):
 
 
 def dense_layer(n_in: int, n_out: int) -> nn.Sequential:
-    """ReLU(LayerNorm(W h + b)), (B, n_in) to (B, n_out): of one size whatever the codes, so that it bears a high learning rate."""
+    """ReLU(LayerNorm(W h + b)), (B, n_in) to (B, n_out)."""
     return nn.Sequential(nn.Linear(n_in, n_out), nn.LayerNorm(n_out), nn.ReLU())
 
 
