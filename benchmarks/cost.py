@@ -22,11 +22,12 @@ import numpy as np
 import torch
 
 from benchmarks.speed import CPU, WARM_UP, our_steps, seconds_a_step
-from lib.config import UserError, make_hparams
+from lib.command import command
+from lib.config import make_hparams
 from lib.figures import cost_figure, write_figure
+from lib.files import write_json
 from lib.matching import find_matches
 from lib.model import CycleVAE, dense_decoder, encode_images, folded_encoder
-from lib.report import write_json
 from lib.sources import create_sprites
 from lib.sprites import SIZE, SOURCES, P
 
@@ -109,10 +110,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the numbers there")
     parser.add_argument("--figure", type=Path, metavar="PATH", help="also draw them")
     options = parser.parse_args()
-    try:
-        result = measure(create_sprites(options.source).images, options.turns, options.seconds)
-    except UserError as error:
-        sys.exit(f"benchmarks.cost: {error}")
+    result = measure(create_sprites(options.source).images, options.turns, options.seconds)
     print(*(f"{name:>12}" for name in (*BASE, "ms a pair", "match, s", "encode, s", "peak, GiB")))
     for point in result["points"]:
         shown = 1e3 * point["seconds_a_pair"], point["match_seconds"], point["encode_seconds"], point["peak_bytes"] / 2**30
@@ -124,4 +122,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command("benchmarks.cost"):
+        main()

@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import json
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,12 +23,13 @@ from scipy import stats
 from benchmarks.speed import WARM_UP, our_steps, seconds_a_step
 from lib import config
 from lib.batches import valid_mask
+from lib.command import command
 from lib.config import HParams, UserError, make_hparams
 from lib.evaluate import psnr, reconstruction_swaps, sample_swaps, summarize, swap_error
 from lib.figures import recipe_figure, write_figure
+from lib.files import write_json
 from lib.matching import find_matches
 from lib.model import CycleVAE
-from lib.report import write_json
 from lib.sources import create_sprites
 from lib.sprites import SOURCES, Sprites, split_by_identity
 from lib.train import choose_device, fit, new_run
@@ -37,7 +37,7 @@ from lib.train import choose_device, fit, new_run
 CHANGES = {  # a row of the table each: what it is called, and the hyper-parameters that take the value of preset `fast`
     "as published": (),
     "statistics of groups of channels": ("norm",),
-    "Adam at 4e-3, warmed up and decayed": ("learning_rate", "beta2", "lr_warmup", "lr_decay"),
+    "Adam at 2e-3, warmed up and decayed": ("learning_rate", "beta2", "lr_warmup", "lr_decay"),
     "groups of 4 images, 64 a step, reverse cycle every 4th": ("group_size", "batch_images", "reverse_every"),
     "encoder of folded pixels, decoder a perceptron": ("architecture",),
     "z of 8": ("z_dim",),
@@ -115,34 +115,31 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="PATH", required=True, help="the numbers, read if there and written")
     parser.add_argument("--figure", type=Path, metavar="PATH", help="also draw them")
     options = parser.parse_args()
-    try:
-        sprites, device = create_sprites(options.source), choose_device()
-        asked = {
-            "source": options.source, "seconds": options.seconds, "threads": torch.get_num_threads(),
-            "hparams": {name: getattr(settings(len(CHANGES) - 1), name) for changed in CHANGES.values() for name in changed},
-        }  # fmt: skip
-        content = {**asked, "trainings": {name: [] for name in CHANGES}}
-        if options.json.exists():
-            try:
-                content = json.loads(options.json.read_text())
-                same = {name: content[name] for name in asked} == asked and list(content["trainings"]) == list(CHANGES)
-            except (ValueError, KeyError, TypeError):
-                same = False
-            if not same:
-                raise UserError(f"{options.json} holds another comparison, or none: name another file, or remove it")
-        with tempfile.TemporaryDirectory(prefix="cycle-vae-recipe-") as folder:
-            config.REPORTS = Path(folder)
-            if "images" not in content:
-                content["images"] = images_in(options.seconds, sprites, device)
-                write_json(options.json, content)
-            for seed in range(options.seeds):  # a whole table for each seed, so that a stopped comparison is a smaller one
-                for row, (name, trainings) in enumerate(content["trainings"].items()):
-                    if len(trainings) <= seed:
-                        trainings.append(measure(sprites, row, seed, content["images"][row], device))
-                        write_json(options.json, content)
-                        print(f"{name}, seed {seed}: swap {psnr(trainings[-1]['swap']):.2f} dB", flush=True)
-    except UserError as error:
-        sys.exit(f"benchmarks.recipe: {error}")
+    sprites, device = create_sprites(options.source), choose_device()
+    asked = {
+        "source": options.source, "seconds": options.seconds, "threads": torch.get_num_threads(),
+        "hparams": {name: getattr(settings(len(CHANGES) - 1), name) for changed in CHANGES.values() for name in changed},
+    }  # fmt: skip
+    content = {**asked, "trainings": {name: [] for name in CHANGES}}
+    if options.json.exists():
+        try:
+            content = json.loads(options.json.read_text())
+            same = {name: content[name] for name in asked} == asked and list(content["trainings"]) == list(CHANGES)
+        except (ValueError, KeyError, TypeError):
+            same = False
+        if not same:
+            raise UserError(f"{options.json} holds another comparison, or none: name another file, or remove it")
+    with tempfile.TemporaryDirectory(prefix="cycle-vae-recipe-") as folder:
+        config.REPORTS = Path(folder)
+        if "images" not in content:
+            content["images"] = images_in(options.seconds, sprites, device)
+            write_json(options.json, content)
+        for seed in range(options.seeds):  # a whole table for each seed, so that a stopped comparison is a smaller one
+            for row, (name, trainings) in enumerate(content["trainings"].items()):
+                if len(trainings) <= seed:
+                    trainings.append(measure(sprites, row, seed, content["images"][row], device))
+                    write_json(options.json, content)
+                    print(f"{name}, seed {seed}: swap {psnr(trainings[-1]['swap']):.2f} dB", flush=True)
     content["table"] = summary(content["trainings"])
     write_json(options.json, content)
     for row in content["table"]:
@@ -153,4 +150,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command("benchmarks.recipe"):
+        main()

@@ -10,7 +10,6 @@ peak is the rate of a large float32 matrix product, measured in the same turns; 
 import argparse
 import pickle
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,10 +24,11 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from lib.batches import sample_groups, to_float, valid_mask
-from lib.config import HParams, UserError, make_hparams
+from lib.command import command
+from lib.config import HParams, make_hparams
+from lib.files import write_json
 from lib.losses import kl_to_standard_normal, reparameterize
 from lib.model import CycleVAE
-from lib.report import write_json
 from lib.sources import create_sprites
 from lib.sprites import SIZE, SOURCES, Sprites, split_by_identity
 from lib.train import Objective, make_optimizers, train_step
@@ -178,10 +178,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a turn (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the numbers there")
     options = parser.parse_args()
-    try:
-        result = measure(create_sprites(options.source), options.rounds, options.seconds)
-    except UserError as error:
-        sys.exit(f"benchmarks.speed: {error}")
+    result = measure(create_sprites(options.source), options.rounds, options.seconds)
     for name in ("reference", "paper", "fast"):
         row = result[name]
         print(
@@ -193,4 +190,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command("benchmarks.speed"):
+        main()

@@ -9,6 +9,12 @@ fail() {
   exit 1
 }
 
+stopped() {
+  trap '' INT TERM
+  echo "The set-up of .venv was stopped: start again, which begins afresh." >&2
+  exit "$1"
+}
+
 # Prints the interpreter behind $1, and succeeds if it can make a .venv for this project.
 base_python() {
   "$1" -c 'import sys, venv, ensurepip
@@ -77,8 +83,8 @@ take_turn() {
     sleep 1
   done
   trap 'rm -f "$VENV.lock"' EXIT
-  trap 'exit 130' INT
-  trap 'exit 143' TERM
+  trap 'stopped 130' INT
+  trap 'stopped 143' TERM
 }
 
 set_up() {

@@ -5,7 +5,6 @@ told apart by colour-blind readers and in grey.
 """
 
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from torchvision.utils import make_grid
 
 from lib.batches import to_float, to_uint8
 from lib.config import run_dir
+from lib.files import written
 
 BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
 OKABE_ITO = ListedColormap([BLUE, ORANGE, "#009E73", VERMILION, "#CC79A7", "#56B4E9", "#F0E442", "black"])
@@ -41,10 +41,8 @@ plt.rcParams.update({
 
 def save_figure(run: str, name: str, figure: Figure) -> Figure:
     """Write reports/<run>/figures/<name>.png and .svg, each whole or not at all; returns the figure, for the cell to show."""
-    folder = run_dir(run) / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
     for kind in ("png", "svg"):
-        write_figure(folder / f"{name}.{kind}", figure)
+        write_figure(run_dir(run) / "figures" / f"{name}.{kind}", figure)
     return figure
 
 
@@ -53,9 +51,8 @@ def write_figure(path: Path, figure: Figure) -> None:
     buffer = io.BytesIO()
     kind = path.suffix[1:]
     figure.savefig(buffer, format=kind, metadata=UNDATED.get(kind))
-    beside = path.with_name(f"{path.name}.partial")
-    beside.write_bytes(buffer.getvalue())
-    os.replace(beside, path)
+    with written(path) as file:
+        file.write(buffer.getvalue())
     plt.close(figure)
 
 

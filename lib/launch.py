@@ -9,11 +9,11 @@ processes of a CPU talk through gloo, those of CUDA through nccl, one GPU each. 
 import argparse
 import json
 import os
-import sys
 
 import torch
 from torch import distributed
 
+from lib.command import command
 from lib.config import PRESETS, UserError, make_hparams
 from lib.evaluate import swap_monitor, watched_swaps
 from lib.sprites import SOURCES, load_sprites, split_by_identity
@@ -47,19 +47,18 @@ def main() -> None:
     parser.add_argument("run", help="the name of the run: its folder under reports/")
     parser.add_argument("--overrides", type=json.loads, default={}, metavar="JSON", help="hyper-parameters by name")
     options = parser.parse_args()
-    try:
-        hp = make_hparams(options.preset, **options.overrides)
-        device = join_processes()
-        sprites = load_sprites(options.source)
-        splits = split_by_identity(sprites, options.seed)
-        run = new_run(options.run, sprites, options.preset, options.seed, hp)
-        monitor = swap_monitor(sprites, watched_swaps(sprites, splits["validation"], options.seed))
-        fit(run, sprites, splits["train"], device, monitor)
-    except UserError as error:
-        sys.exit(f"lib.launch: {error}" if os.environ.get("RANK", "0") == "0" else 1)
-    finally:
-        if distributed.is_initialized():
-            distributed.destroy_process_group()
+    with command("lib.launch", speaks=os.environ.get("RANK", "0") == "0"):
+        try:
+            hp = make_hparams(options.preset, **options.overrides)
+            device = join_processes()
+            sprites = load_sprites(options.source)
+            splits = split_by_identity(sprites, options.seed)
+            run = new_run(options.run, sprites, options.preset, options.seed, hp)
+            monitor = swap_monitor(sprites, watched_swaps(sprites, splits["validation"], options.seed))
+            fit(run, sprites, splits["train"], device, monitor)
+        finally:
+            if distributed.is_initialized():
+                distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

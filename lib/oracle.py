@@ -15,9 +15,9 @@ from tqdm import tqdm
 from lib import config
 from lib.batches import to_float
 from lib.config import HParams
+from lib.files import held, written
 from lib.model import folded_features
 from lib.sprites import P, Sprites, bayes_ceiling
-from lib.train import write_state
 
 BATCH = 32
 LEARNING_RATE = 2e-3  # Adam, decaying to 0
@@ -65,13 +65,17 @@ def load_oracle(sprites: Sprites, train: np.ndarray, hp: HParams, seed: int, dev
     images_seen = PASSES * hp.probe_images
     path = config.DATA / f"{sprites.source}-oracle.pt"
     stamp = f"{sprites.fingerprint} seed {seed}, {images_seen} images"
-    if path.exists():
-        stored = torch.load(path, weights_only=True, map_location=device)
-        if stored["stamp"] == stamp:
-            oracle.load_state_dict(stored["weights"])
-            return oracle.eval()
-    _fit(oracle, sprites, targets, train, images_seen, seed)
-    write_state(path, {"stamp": stamp, "weights": oracle.state_dict()})
+    with held(path.with_name(f".{path.name}.lock"), f"training {path}"):
+        try:
+            stored = torch.load(path, weights_only=True, map_location=device)
+            if stored["stamp"] == stamp:
+                oracle.load_state_dict(stored["weights"])
+                return oracle.eval()
+        except Exception:  # missing, or damaged in any way: trained anew
+            pass
+        _fit(oracle, sprites, targets, train, images_seen, seed)
+        with written(path) as file:
+            torch.save({"stamp": stamp, "weights": oracle.state_dict()}, file)
     return oracle
 
 

@@ -17,12 +17,15 @@ import papermill
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from traitlets.config import Config
 
 from lib import report, sources
-from lib.config import PRESETS, ROOT, UserError, make_hparams, run_dir, run_name
+from lib.command import command
+from lib.config import PRESETS, ROOT, UserError, check_parameters, make_hparams, run_dir, run_name
+from lib.files import held, written
 from lib.train import choose_device
 
 NOTEBOOKS = ("01_create_sprites", "02_train", "03_style_transfer", "04_interpolation", "05_latent_classifiers")
@@ -70,8 +73,7 @@ def run_all(options: argparse.Namespace) -> Path:
     make_hparams(options.preset, **overrides)
     if options.processes < 1:
         raise UserError(f"--processes takes a whole number from 1, not {options.processes}")
-    if options.seed < 0:
-        raise UserError(f"--seed takes a whole number from 0, not {options.seed}")
+    check_parameters((), options.seed)
     os.environ["CYCLE_VAE_DEVICE"] = str(choose_device(options.device))
     if options.download:
         options.archive = sources.download_archive()
@@ -83,6 +85,12 @@ def run_all(options: argparse.Namespace) -> Path:
     if source == "drawn" and not options.source:
         _say("no archive of 2D Sprites is present: the sprites are drawn by code (--source drawn)")
     run = options.run or run_name(source, options.preset, options.seed, overrides)
+    lock = run_dir(run).with_name(f".{run}.lock")  # not in the folder, which --fresh removes
+    with held(lock, f"at work on run '{run}'", "wait until it is done, or name this one with --run"):
+        return _run(options, source, overrides, run)
+
+
+def _run(options: argparse.Namespace, source: str, overrides: dict[str, str], run: str) -> Path:
     folder = run_dir(run)
     settings = {"source": source, "preset": options.preset, "seed": options.seed, "overrides": overrides, "run": run}
     if options.start > "02":
@@ -130,6 +138,8 @@ def _train(settings: dict, processes: int) -> None:
         options = [f"--{name}={settings[name]}" for name in ("source", "preset", "seed")]
         options.append(f"--overrides={json.dumps(settings['overrides'])}")
         elastic_launch(config, sys.executable)("-m", "lib.launch", settings["run"], *options)
+    except SignalException as stopped:
+        raise KeyboardInterrupt(stopped.sigval) from None
     except ChildFailedError as error:
         stopped = f"{len(error.failures)} of {processes} processes"
         raise UserError(
@@ -138,26 +148,20 @@ def _train(settings: dict, processes: int) -> None:
 
 
 def main() -> None:
-    try:
+    with command("run_all.sh"):
         run_all(parse_arguments(sys.argv[1:]))
-    except UserError as error:
-        sys.exit(f"run_all.sh: {error}")
-    except KeyboardInterrupt:
-        sys.exit("run_all.sh: stopped; the same command goes on from here")
-    except OSError as error:
-        sys.exit(f"run_all.sh: {error.filename or 'a file'}: {error.strerror}")
 
 
 def _execute(name: str, folder: Path, parameters: dict, cell_seconds: int | None) -> float:
     """Run one notebook into `folder`, as .ipynb and .html, and return its seconds. Raises `UserError` naming a failed cell."""
+    executed, unfinished = folder / f"{name}.ipynb", folder / f"{name}.unfinished.ipynb"
     folder.mkdir(parents=True, exist_ok=True)
-    executed = folder / f"{name}.ipynb"
     started = time.monotonic()
     try:
         # The kernel's sockets lie in a folder that no other user of the machine can open, and leave nothing in the notebooks'.
         with tempfile.TemporaryDirectory(prefix="cycle-vae-") as sockets:
             papermill.execute_notebook(
-                ROOT / "notebooks" / f"{name}.ipynb", executed, parameters, kernel_name="python3", cwd=ROOT / "notebooks",
+                ROOT / "notebooks" / f"{name}.ipynb", unfinished, parameters, kernel_name="python3", cwd=ROOT / "notebooks",
                 progress_bar=False, stderr_file=_Progress(sys.stderr), start_timeout=120, execution_timeout=cell_seconds,
                 config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
             )  # fmt: skip
@@ -167,16 +171,18 @@ def _execute(name: str, folder: Path, parameters: dict, cell_seconds: int | None
         tail = "\n".join(ANSI_COLOUR.sub("", "\n".join(error.traceback)).splitlines()[-6:])
         raise UserError(
             f"{name} failed in its cell {error.exec_count} with {error.ename}: {error.evalue}\n{tail}\n"
-            f"The executed copy is {_shown(executed)}."
+            f"The executed copy is {_shown(unfinished)}."
         ) from None
     except (CellTimeoutError, DeadKernelError) as error:
         what = "took too long" if isinstance(error, CellTimeoutError) else "ended its kernel, perhaps for want of memory"
         raise UserError(f"{name} {what}: run the same command again to go on from there") from None
     seconds = round(time.monotonic() - started, 1)
-    notebook, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(executed, as_version=4), {})
-    nbformat.write(notebook, executed)
+    notebook, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(unfinished, as_version=4), {})
     html, _ = HTMLExporter(template_name="lab").from_notebook_node(notebook)
-    executed.with_suffix(".html").write_text(html)
+    for path, text in ((executed, nbformat.writes(notebook)), (executed.with_suffix(".html"), html)):
+        with written(path) as file:
+            file.write(text.encode())
+    unfinished.unlink()
     return seconds
 
 
@@ -199,7 +205,8 @@ def _store_outputs(executed: Path, source: Path) -> None:
         for output in cell.outputs:
             if "execution_count" in output:
                 output.execution_count = count
-    nbformat.write(notebook, source)
+    with written(source) as file:
+        file.write((nbformat.writes(notebook).rstrip("\n") + "\n").encode())
 
 
 class _Progress:

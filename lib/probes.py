@@ -5,7 +5,6 @@ three kinds are asked, and the settings of each are chosen on validation images.
 """
 
 import copy
-import os
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import NamedTuple
@@ -21,10 +20,11 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from lib.config import HParams
+from lib.files import written
 from lib.intervals import bootstrap_interval
 from lib.losses import reparameterize
 from lib.model import encode_images
-from lib.sprites import POSES, P, Sprites, bayes_ceiling
+from lib.sprites import POSES, READ_ERRORS, P, Sprites, bayes_ceiling
 from lib.train import Run
 
 KINDS = ("linear", "mlp", "knn")
@@ -63,16 +63,17 @@ def encode_all(run: Run, sprites: Sprites) -> Codes:
     """The codes of all images, computed once for a model and kept in the run's folder."""
     path, model = run.folder / "codes.npz", run.folder / "model.pt"
     stamp = f"{model.stat().st_mtime_ns} {model.stat().st_size}"
-    if path.exists():
+    try:
         with np.load(path, allow_pickle=False) as stored:
             if str(stored["stamp"]) == stamp:
                 return Codes(stored["z_mu"], stored["z"], stored["s"])
+    except READ_ERRORS:
+        pass  # missing or damaged: computed anew
     z_mu, z_logvar, s = encode_images(run.model, sprites.images)
     z = reparameterize(z_mu, z_logvar, torch.randn(z_mu.shape, generator=torch.Generator().manual_seed(run.seed)))
     codes = Codes(z_mu.numpy(), z.numpy(), s.numpy())
-    beside = path.with_suffix(".partial.npz")
-    np.savez(beside, stamp=np.array(stamp), **codes._asdict())
-    os.replace(beside, path)
+    with written(path) as file:
+        np.savez(file, stamp=np.array(stamp), **codes._asdict())
     return codes
 
 

@@ -4,8 +4,6 @@ Each notebook writes its own sections with `save_results`; `merge_results` joins
 computed here, once, from the numbers, and shown by the notebook and by the report alike.
 """
 
-import json
-import os
 import platform
 import shutil
 from collections.abc import Iterable, Sequence
@@ -15,6 +13,7 @@ from pathlib import Path
 import typst
 
 from lib.config import ROOT, UserError, run_dir
+from lib.files import read_json, write_json, written
 
 PACKAGES = (
     "torch", "torchvision", "torchmetrics", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib", "papermill", "nbconvert", "typst",
@@ -47,7 +46,7 @@ def read_results(run: str) -> dict:
     """What the notebooks of a run have written so far, joined in their order; `findings` of all of them in one section."""
     results: dict = {"findings": {}}
     for path in sorted((run_dir(run) / "results").glob("*.json")):
-        sections = json.loads(path.read_text())
+        sections = read_json(path, f"remove it, then run {path.stem}.ipynb or ./run_all.sh again")
         results["findings"] |= sections.pop("findings", {})
         results |= sections
     return results
@@ -68,9 +67,10 @@ def build_report(run: str) -> Path:
     folder = run_dir(run)
     results["attribution"] = ATTRIBUTION[results["source"]]
     results["headline"] = headline(results)
+    results["failures"] = failures(results)
     for name, path in BENCHMARKS.items():
         if path.exists():
-            results[name] = json.loads(path.read_text())
+            results[name] = read_json(path, f"remove it, or measure it again (python -m benchmarks.{name})")
     for name, rows_of, finding in (("recipe", "table", recipe_finding), ("cost", "points", cost_finding)):
         if rows_of in results.get(name, ()):  # else nothing was measured, or the comparison is still under way
             from lib import figures  # here, as matplotlib would add seconds to each start of run_all.sh
@@ -88,9 +88,8 @@ def build_report(run: str) -> Path:
     if warnings:
         raise UserError(f"report.typ compiles with a warning: {warnings[0].message}")
     text.unlink()
-    beside = folder / "report.pdf.partial"
-    beside.write_bytes(pdf)
-    os.replace(beside, folder / "report.pdf")
+    with written(folder / "report.pdf") as file:
+        file.write(pdf)
     return folder / "report.pdf"
 
 
@@ -310,6 +309,28 @@ def headline(results: dict) -> list[dict]:
     return rows
 
 
+def failures(results: dict) -> list[str]:
+    """What makes a run no evidence of the method, each in a sentence: the report begins with them."""
+    swap, kl, said = results["swap"], results["training"]["kl_nats"], []
+    if kl < WORKING_KL:
+        said.append(f"z collapsed: it is charged {kl:.2f} nats an image, so it holds no pose.")
+    if swap["test"]["psnr"] <= (floor := swap["predictors"]["pose_mean"]["psnr"]):
+        said.append(
+            f"s is ignored, or little was learnt: a swap ({swap['test']['psnr']:.1f} dB) comes no nearer to the truth than the mean "
+            f"image of its pose ({floor:.1f} dB)."
+        )
+    for code, target, what in (("s", "identity", "who"), ("z_mu", "pose", "which pose")):
+        entry = chosen_probe(results["probes"], code, target)
+        if not entry["trained"]:
+            said.append(f"Whether {code[0]} holds {what} is not known: no probe of the {target} trained.")
+        elif leak(entry) < LEAK:
+            said.append(
+                f"{code[0]} hardly holds {what}: a probe names the {target} in {_percent(entry['accuracy'])} of the images (chance "
+                f"{_percent(entry['chance'])})."
+            )
+    return said
+
+
 def recipe_finding(table: list[dict]) -> str:
     """What the changes from the published recipe to ours gained together, which of them most, and which nothing."""
     changes = table[1:]
@@ -365,11 +386,3 @@ def _percent(share: float) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write `content`, whole or not at all; numbers must be finite."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".json.partial")
-    beside.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    os.replace(beside, path)

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from lib import config, drawn
 from lib.config import UserError
+from lib.files import held
 from lib.sprites import ANIMATIONS, SIZE, P, Sprites, distinct_images, load_sprites, save_sprites, stored_path
 
 ATTRIBUTES = ("body", "skin", "torso", "hair", "arms", "legs", "weapon")  # of the archive; hair is style and colour in one
@@ -62,12 +63,13 @@ def create_sprites(source: str, archive: str | Path | None = None, progress: boo
                 f"put it into {config.DATA / 'raw'}, or fetch it with --download"
             )
         fingerprint = _fingerprint(_archive_files(found))
-    try:
-        return load_sprites(source, fingerprint)
-    except UserError:  # missing, outdated or damaged: made anew
-        sprites = drawn.draw_sprites(progress) if source == "drawn" else read_archive(found, progress)
-    sprites = dataclasses.replace(sprites, fingerprint=fingerprint)
-    save_sprites(sprites)
+    with held(path.with_name(f".{path.name}.lock"), f"making {path}"):
+        try:
+            return load_sprites(source, fingerprint)
+        except UserError:  # missing, outdated or damaged: made anew
+            sprites = drawn.draw_sprites(progress) if source == "drawn" else read_archive(found, progress)
+        sprites = dataclasses.replace(sprites, fingerprint=fingerprint)
+        save_sprites(sprites)
     return sprites
 
 
@@ -111,6 +113,8 @@ def read_archive(path: str | Path, progress: bool = True, workers: int | None = 
             if match is None or int(match[1]) >= CHARACTERS:
                 strays.append(name)
                 continue
+            if other := names.get(int(match[1])):
+                raise UserError(f"{path} holds character {match[1]} twice, as {other} and {name}: remove one of them")
             names[int(match[1])] = name
             pending.append((int(match[1]), pool.submit(_read_character, int(match[1]), name, content)))
             collect(leave=4 * workers)  # a few ahead, so that a tar is not read into memory faster than it is worked off
@@ -194,6 +198,8 @@ def _read_character(number: int, name: str, content: Path | bytes) -> np.ndarray
                 rows -= levels
                 if not (max(-rows.min(), rows.max()) < 1e-3 and levels.min() >= 0 and levels.max() <= 255):  # nor NaN
                     raise fault("holds pixels that are not k/255 for a whole k from 0 to 255, which uint8 would round")
+                if not levels.any(axis=1).all():  # what HDF5 gives for a piece of a file that was never written
+                    raise fault(f"holds {action} {view} with an image of nothing")
                 planes = levels.astype(np.uint8).reshape(frames, 3, SIZE, SIZE)  # a row is (60, 60, 3) in Fortran order
                 for channel in range(3):  # a tenth of the time of one transpose(0, 3, 2, 1)
                     images[start : start + frames, :, :, channel] = planes[:, channel].transpose(0, 2, 1)

@@ -7,7 +7,6 @@ uint8 (N, 60, 60, 3) at rest; `lib.batches` brings them in flight, `lib.sources`
 
 import dataclasses
 import hashlib
-import os
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 
 from lib import config
 from lib.config import UserError
+from lib.files import written
 
 SIZE = 60  # pixels, both sides
 ACTIONS = ("spellcast", "thrust", "walk", "slash", "shoot", "hurt")
@@ -31,6 +31,7 @@ POSES = np.array(  # (178,): index into ACTIONS, index into VIEWS, frame
 )  # fmt: skip
 P = len(POSES)
 SOURCES = ("sprites", "drawn")
+READ_ERRORS = (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)  # of a damaged .npz
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,18 +117,10 @@ def split_by_identity(sprites: Sprites, seed: int) -> dict[str, np.ndarray]:
 def save_sprites(sprites: Sprites) -> Path:
     """Writes `data/<source>.npz`, whole or not at all: zip at level 1, a third of the time of np.savez_compressed to load."""
     path = config.DATA / f"{sprites.source}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
-            for field in dataclasses.fields(Sprites):
-                with file.open(f"{field.name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.asarray(getattr(sprites, field.name)), allow_pickle=False)
-        os.replace(part, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path} ({error}): free space there or set CYCLE_VAE_DATA to another folder") from None
-    finally:
-        part.unlink(missing_ok=True)
+    with written(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as members:
+        for field in dataclasses.fields(Sprites):
+            with members.open(f"{field.name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(getattr(sprites, field.name)), allow_pickle=False)
     return path
 
 
@@ -145,7 +138,7 @@ def load_sprites(source: str, fingerprint: str | None = None) -> Sprites:
             raise ValueError
     except FileNotFoundError:
         raise UserError(f"there is no {path} yet: {remedy}") from None
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error):
+    except READ_ERRORS:
         raise UserError(f"{path} is damaged: remove it, then {remedy} again") from None
     return sprites
 

@@ -10,6 +10,7 @@ torchrun (see `lib.launch`) every process draws the whole batch and trains on it
 follow the course of one.
 """
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -25,6 +26,7 @@ from tqdm import tqdm
 
 from lib.batches import sample_groups, to_float, valid_mask
 from lib.config import HParams, UserError, run_dir
+from lib.files import held, written
 from lib.losses import crossed_sources, forward_cycle_loss, reverse_cycle_loss, swap_partners
 from lib.model import CycleVAE
 from lib.sprites import Sprites
@@ -190,9 +192,23 @@ def fit(
 
     `monitor` is asked MONITORED_POINTS times for more numbers (an error on validation identities); `on_log` sees each row of
     the history as it comes. Where torch.distributed is initialized, each of its processes calls this and trains on its share;
-    the first alone writes, shows and asks. Raises `UserError` where the folder holds a run with other settings, or the loss
-    is not finite.
+    the first alone writes, shows and asks. Raises `UserError` where the folder holds a run with other settings, another process
+    is training it, or the loss is not finite.
     """
+    first = shares(run.hp)[0] == 0
+    lock = held(run.folder / ".lock", f"training run '{run.name}'", "wait until it is done, or give this one another name")
+    with lock if first else contextlib.nullcontext():
+        return _fit(run, sprites, train, device, monitor, on_log)
+
+
+def _fit(
+    run: Run,
+    sprites: Sprites,
+    train: np.ndarray,
+    device: torch.device,
+    monitor: Callable[[CycleVAE], dict[str, float]] | None,
+    on_log: Callable[[dict[str, float]], None] | None,
+) -> Run:
     from lib.matching import find_matches, sample_matched  # here, as scikit-learn would add seconds to each start of run_all.sh
 
     hp = run.hp
@@ -251,7 +267,9 @@ def fit(
                 distributed.all_reduce(means)
             terms = dict(zip(sums, (means / world).tolist(), strict=True))
             sums.clear()
-            if not np.isfinite(list(terms.values())).all():
+            due = rank == 0 and (run.finished or time.monotonic() - saved > CHECKPOINT_SECONDS)
+            # the terms are of the weights before the last update; what is kept must also work after it
+            if not np.isfinite(list(terms.values())).all() or (due and not _works(model, x)):
                 raise UserError(
                     f"the loss is not finite at step {run.step} of run '{run.name}': lower learning_rate ({hp.learning_rate}); "
                     "the last checkpoint is kept"
@@ -271,13 +289,20 @@ def fit(
             run.history.append(row)
             if on_log and rank == 0:
                 on_log(row)
-            if rank == 0 and time.monotonic() - saved > CHECKPOINT_SECONDS and not run.finished:
+            if due and not run.finished:
                 save_run(run, optimizers, generator)
                 saved = time.monotonic()
     model.eval()
     if rank == 0:
         save_run(run)
     return run
+
+
+@torch.no_grad()
+def _works(model: CycleVAE, x: Tensor) -> bool:
+    """Whether images still come out finite, samples of z included."""
+    z_mu, z_logvar, s = model.encode(x)
+    return bool(model.decode(z_mu, s).isfinite().all() and z_logvar.exp().isfinite().all())
 
 
 def save_run(run: Run, optimizers: tuple[torch.optim.Optimizer, ...] = (), generator: torch.Generator | None = None) -> Path:
@@ -289,19 +314,12 @@ def save_run(run: Run, optimizers: tuple[torch.optim.Optimizer, ...] = (), gener
     }
     if generator is not None:
         state |= {"optimizers": [optimizer.state_dict() for optimizer in optimizers], "generator": generator.get_state()}
-    run.folder.mkdir(parents=True, exist_ok=True)
     path = run.folder / ("model.pt" if generator is None else "checkpoint.pt")
-    write_state(path, state)
+    with written(path) as file:
+        torch.save(state, file)
     if generator is None:
         (run.folder / "checkpoint.pt").unlink(missing_ok=True)
     return path
-
-
-def write_state(path: Path, state: dict) -> None:
-    """Write `state` for torch.load, whole or not at all."""
-    beside = path.with_suffix(".pt.partial")
-    torch.save(state, beside)
-    os.replace(beside, path)
 
 
 def load_run(name: str, device: torch.device | str = "cpu") -> Run:
@@ -312,10 +330,9 @@ def load_run(name: str, device: torch.device | str = "cpu") -> Run:
             f"run '{name}' has no trained model ({path.name} is missing in reports/{name}): run 02_train.ipynb first"
         )
     state = _read(path)
-    hp = HParams(**state.pop("hp"))
-    model = CycleVAE(hp)
-    model.load_state_dict(state.pop("weights"))
-    return Run(hp=hp, model=model.to(device, memory_format=torch.channels_last).eval(), **state)
+    model = CycleVAE(state["hp"])
+    _load_weights(model, state.pop("weights"), path)
+    return Run(model=model.to(device, memory_format=torch.channels_last).eval(), **state)
 
 
 def _resume(run: Run, optimizers: tuple[torch.optim.Optimizer, ...], generator: torch.Generator) -> None:
@@ -325,14 +342,14 @@ def _resume(run: Run, optimizers: tuple[torch.optim.Optimizer, ...], generator: 
         return
     state = _read(path)
     new = {"source": run.source, "preset": run.preset, "seed": run.seed, "data": run.data, **dataclasses.asdict(run.hp)}
-    old = {**{name: state[name] for name in ("source", "preset", "seed", "data")}, **state["hp"]}
+    old = {**{name: state[name] for name in ("source", "preset", "seed", "data")}, **dataclasses.asdict(state["hp"])}
     differing = [f"{name} {old.get(name)}, not {value}" for name, value in new.items() if old.get(name) != value]
     if differing:
         raise UserError(
             f"reports/{run.name} holds a run with {'; '.join(differing[:3])}: name this one with --run, or "
             "start afresh with --fresh"
         )
-    run.model.load_state_dict(state["weights"])
+    _load_weights(run.model, state["weights"], path)
     for name in ("step", "seconds", "history", "device", "matches"):
         setattr(run, name, state[name])
     if "generator" in state:
@@ -345,12 +362,28 @@ def _read(path: Path) -> dict:
     """The content of a model or checkpoint. Raises `UserError` where it cannot be read or another version wrote it."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        known = {f.name for f in dataclasses.fields(Run)} - {"model"} | {"weights"}
+        same = set(state) - {"optimizers", "generator"} == known
+        same = same and set(state["hp"]) == {f.name for f in dataclasses.fields(HParams)}
+        if same:
+            state["hp"] = HParams(**state["hp"])
     except Exception as error:
         raise UserError(
             f"{path.name} in reports/{path.parent.name} cannot be read ({type(error).__name__}): delete it and run again"
-        ) from error
-    if set(state["hp"]) != {f.name for f in dataclasses.fields(HParams)}:
-        raise UserError(
-            f"{path.name} in reports/{path.parent.name} is of another version of this program: start afresh with --fresh"
-        )
+        ) from None
+    if not same:
+        raise _other_version(path)
     return state
+
+
+def _load_weights(model: CycleVAE, weights: dict[str, Tensor], path: Path) -> None:
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError:  # names or shapes that these networks do not have
+        raise _other_version(path) from None
+
+
+def _other_version(path: Path) -> UserError:
+    return UserError(
+        f"{path.name} in reports/{path.parent.name} is of another version of this program: start afresh with --fresh"
+    )

@@ -7,7 +7,7 @@ import torch
 
 from benchmarks import cost, recipe, speed
 from lib import config
-from lib.config import make_hparams
+from lib.config import UserError, make_hparams
 from lib.sprites import P
 
 CPU = torch.device("cpu")
@@ -61,7 +61,7 @@ def test_a_file_of_another_comparison_is_named_and_kept(few_sprites, tmp_path, m
     path.write_text(content)
     monkeypatch.setattr(recipe, "create_sprites", lambda source: few_sprites)
     monkeypatch.setattr("sys.argv", ["recipe", "--json", str(path)])
-    with pytest.raises(SystemExit, match=r"benchmarks.recipe: \S+recipe.json holds another comparison, or none"):
+    with pytest.raises(UserError, match=r"\S+recipe.json holds another comparison, or none"):
         recipe.main()
     assert path.read_text() == content
 

@@ -61,6 +61,10 @@ def test_conda_installs_the_same_two_files():
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
+    return make_tree(tmp_path)
+
+
+def make_tree(tmp_path: Path) -> Path:
     """A copy of the tree without an environment, whose pipeline only says how it was run; PATH has one good Python."""
     tree = tmp_path / "a tree"
     (tree / "lib").mkdir(parents=True)
@@ -83,7 +87,7 @@ def script(path: Path, line: str) -> None:
     path.chmod(0o755)
 
 
-def start(tree: Path, *arguments: str, **environment: str) -> subprocess.Popen:
+def start(tree: Path, *arguments: str, new_group: bool = False, **environment: str) -> subprocess.Popen:
     kept = {"PATH": str(tree.parent / "bin"), "HOME": str(tree.parent), "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1"}
     return subprocess.Popen(
         [tree / "run_all.sh", *arguments],
@@ -92,6 +96,7 @@ def start(tree: Path, *arguments: str, **environment: str) -> subprocess.Popen:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        start_new_session=new_group,
     )
 
 

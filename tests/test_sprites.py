@@ -8,16 +8,15 @@ import tarfile
 import threading
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
-import scipy.io
 import torch
 
 from lib import batches, config, drawn, sources, sprites
 from lib.config import UserError
 from lib.sources import ATTRIBUTES, LABELS, read_archive
 from lib.sprites import ANIMATIONS, POSES, P, Sprites
+from tests.archives import BAD_FILES, Mirror, bad_tars, write_tar
 
 REAL = Path(__file__).parents[2] / "shared" / "sprites"
 
@@ -132,66 +131,6 @@ def test_missing_characters_and_strays_are_noted_and_the_rest_is_used(folder, re
     assert "2 files with a foreign name ignored" in notes[1] and "sprites_1 (copy).mat" in notes[1]
 
 
-def edit(path, change):
-    with h5py.File(path, "r+") as file:
-        change(file)
-
-
-def first_cell(file):
-    return file[file["sprites"][0, 0]]
-
-
-def replace_first_cell(file, values):
-    file["#refs#"]["new"] = values
-    cells = file["sprites"][()]
-    cells[0, 0] = file["#refs#/new"].ref
-    file["sprites"][...] = cells
-
-
-def first_pixel(value):
-    def change(file):
-        first_cell(file)[0, 0] = value
-
-    return change
-
-
-BAD_FILES = {  # what is done to sprites_1.mat, and what the user reads
-    "empty": (lambda path: path.write_bytes(b""), "is empty"),
-    "cut in half": (lambda path: os.truncate(path, path.stat().st_size // 2), "is truncated or damaged"),
-    "cut by a little": (lambda path: os.truncate(path, path.stat().st_size - 4096), "is truncated or damaged"),
-    "overwritten in the middle": (
-        lambda path: path.write_bytes(path.read_bytes()[:200_000] + bytes(50_000) + path.read_bytes()[250_000:]),
-        "is truncated or damaged",
-    ),
-    "a web page": (lambda path: path.write_text("<html>not found</html>"), "is no MATLAB 7.3"),
-    "MATLAB 5": (lambda path: scipy.io.savemat(path, {"sprites": np.zeros(3)}), "is a MATLAB 5 file"),
-    "no labels": (lambda path: edit(path, lambda file: file.pop("labels")), "lacks 'labels'"),
-    "no sprites": (lambda path: edit(path, lambda file: file.move("sprites", "other")), "lacks 'sprites'"),
-    "no cells": (
-        lambda path: edit(path, lambda file: (file.pop("sprites"), file.create_dataset("sprites", data=np.zeros((21, 1))))),
-        "holds 21 float64 as 'sprites' instead of 21 cells",
-    ),
-    "too few animations": (
-        lambda path: edit(path, lambda file: file.create_dataset("new", data=file["sprites"][:20]) and (
-            file.pop("sprites"), file.move("new", "sprites")
-        )),
-        "instead of 21 cells",
-    ),
-    "wrong number of frames": (
-        lambda path: edit(path, lambda file: replace_first_cell(file, np.zeros((6, 10800)))),
-        "holds spellcast up as float64 (6, 10800), not float (7, 10800)",
-    ),
-    "wrong size": (lambda path: edit(path, lambda file: replace_first_cell(file, np.zeros((7, 3600)))), "(7, 3600), not float"),
-    "bytes": (lambda path: edit(path, lambda file: replace_first_cell(file, np.zeros((7, 10800), "u1"))), "as uint8"),
-    "not a number": (lambda path: edit(path, first_pixel(np.nan)), "pixels that are not k/255"),
-    "infinite": (lambda path: edit(path, first_pixel(np.inf)), "pixels that are not k/255"),
-    "too bright": (lambda path: edit(path, first_pixel(256 / 255)), "pixels that are not k/255"),
-    "negative": (lambda path: edit(path, first_pixel(-1 / 255)), "pixels that are not k/255"),
-    "between levels": (lambda path: edit(path, first_pixel(0.5)), "pixels that are not k/255"),
-    "another's name": (lambda path: shutil.copy(path.with_name("sprites_2.mat"), path), "is renamed or foreign"),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("fault", BAD_FILES)
 @pytest.mark.filterwarnings("error")
 def test_a_bad_file_is_named_in_one_sentence(folder, fault):
@@ -212,20 +151,21 @@ def test_a_bad_file_in_a_tar_is_named_by_a_reader_process(folder, tmp_path):
         read_archive(tmp_path / "bad.tar.gz", progress=False, workers=2)
 
 
-def test_bad_archives_are_named_in_one_sentence(archive_slice, tmp_path):
-    whole = (archive_slice / "nips2015-analogy-data.tar.gz").read_bytes()
-    for name, content, says in [
-        ("cut.tar.gz", whole[: len(whole) // 2], "breaks off after"),
-        ("cut early.tar.gz", whole[:100_000], "breaks off after"),
-        ("empty.tar.gz", b"", "is no tar file"),
-        ("page.tar.gz", b"<html>moved</html>" * 100, "is no tar file"),
-        ("damaged.tar.gz", whole[:2000] + bytes(1000) + whole[3000:], "breaks off after"),
-    ]:
-        (tmp_path / name).write_bytes(content)
+def test_bad_archives_are_named_in_one_sentence(folder, tmp_path):
+    for fault, (path, says) in bad_tars(folder, tmp_path).items():
         with pytest.raises(UserError) as error:
-            read_archive(tmp_path / name, progress=False, workers=1)
-        assert name in str(error.value) and says in str(error.value) and "\n" not in str(error.value)
-        assert "download nips2015-analogy-data.tar.gz again" in str(error.value)
+            read_archive(path, progress=False, workers=1)
+        assert says in str(error.value) and "\n" not in str(error.value), fault
+        assert "nips2015-analogy-data.tar.gz" in str(error.value) or fault == "a character twice"
+
+
+def test_a_tar_that_points_elsewhere_is_read_and_writes_nothing(folder, tmp_path):
+    names = ("../../sprites_0.mat", "/etc/sprites_1.mat", "Größe 2/sprites_2.mat")
+    good = [(name, (folder / Path(name).name).read_bytes()) for name in names]
+    path = write_tar(tmp_path / "climbing up.tar.gz", [*good, ("sprites_3.mat", "../../sprites_0.mat")])
+    before = sorted(tmp_path.rglob("*"))
+    assert read_archive(path, progress=False, workers=1).numbers.tolist() == [0, 1, 2]
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_places_without_sprites_are_named(folder, tmp_path):
@@ -348,28 +288,6 @@ def test_where_an_archive_is_looked_for(folder, data_folder, tmp_path, monkeypat
 
 
 # Downloading
-
-
-class Mirror(http.server.BaseHTTPRequestHandler):
-    """Serves `content`; the first `cuts` answers break off in the middle; `ranges` says whether it can resume."""
-
-    content, cuts, ranges, code, asked = b"", 0, True, 200, []
-
-    def do_GET(self):
-        cls, asked = type(self), self.headers.get("Range")
-        cls.asked.append(asked)
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and cls.ranges else 0
-        code = 416 if start and start >= len(cls.content) else cls.code
-        self.send_response(206 if start and code == 200 else code)
-        body = cls.content[start:]
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if code == 200:
-            self.wfile.write(body[: len(body) // 2] if cls.cuts > 0 else body)
-        cls.cuts -= 1
-
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture
