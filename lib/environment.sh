@@ -143,7 +143,7 @@ choose_python() {
     fi
   done
   LOCK=$(cat "$ROOT/requirements.txt" "$ROOT/constraints.txt" | cksum)
-  ready || (set_up) || exit 1
+  ready || (set_up) || exit $?
   PYTHON=$VENV/bin/python
 }
 

@@ -74,13 +74,15 @@ def run_all(options: argparse.Namespace) -> Path:
     if options.processes < 1:
         raise UserError(f"--processes takes a whole number from 1, not {options.processes}")
     check_parameters((), options.seed)
+    if options.fresh and options.start != "01":
+        raise UserError("--fresh starts again from the first notebook: leave out --from")
+    if options.source == "drawn" and (options.archive or options.download):
+        raise UserError("--source drawn needs no archive: leave out --archive and --download, or say --source sprites")
     os.environ["CYCLE_VAE_DEVICE"] = str(choose_device(options.device))
     if options.download:
         options.archive = sources.download_archive()
     if options.archive:
         os.environ["CYCLE_VAE_ARCHIVE"] = str(options.archive.resolve())
-        if options.source == "drawn":
-            raise UserError("--source drawn needs no archive: leave out --archive and --download, or say --source sprites")
     source = options.source or ("sprites" if options.archive else sources.default_source())
     if source == "drawn" and not options.source:
         _say("no archive of 2D Sprites is present: the sprites are drawn by code (--source drawn)")
@@ -100,8 +102,6 @@ def _run(options: argparse.Namespace, source: str, overrides: dict[str, str], ru
         ]
         if differing:
             raise UserError(f"run '{run}' has {'; '.join(differing)}: name another with --run, or leave out --from")
-    if options.fresh and options.start != "01":
-        raise UserError("--fresh starts again from the first notebook: leave out --from")
     if options.fresh and folder.exists():
         shutil.rmtree(folder)
     _say(f"run '{run}' ({source}, preset {options.preset}, seed {options.seed}) into {_shown(folder)}")

@@ -101,9 +101,10 @@ def data_finding(data: dict) -> str:
         f"one of {data['poses']} poses": data["ceilings"]["pose"],
     }
     capped = [f"{what} in more than {_percent(ceiling)}" for what, ceiling in caps.items() if ceiling < 1]
+    warning = "" if data["as_published"] in (None, True) else "These are not the 119,616 images that were published. "
     return (
-        f"Of {data['images']:,} images {data['distinct_images']:,} are distinct, because characters that differ in the weapon "
-        f"alone look the same wherever it is hidden. From one image nobody can name {' or '.join(capped)} of the images."
+        f"{warning}Of {data['images']:,} images {data['distinct_images']:,} are distinct, because characters that differ in the "
+        f"weapon alone look the same wherever it is hidden. From one image nobody can name {' or '.join(capped)} of the images."
     )
 
 

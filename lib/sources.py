@@ -39,6 +39,7 @@ LABELS = np.array(  # (672, 7): the archive's `sprite_large_labels.txt`, by whic
     dtype=np.uint8,
 )
 CHARACTERS = len(LABELS)
+PUBLISHED_SHA256 = "ea4a05385d2a06860c569fa941ed9ed5a2bc630b26f7cc76bfd863ace4fbdd98"  # of the images of all characters
 CHARACTER_FILE = re.compile(r"sprites_(0|[1-9]\d*)\.mat")
 ARCHIVE = "nips2015-analogy-data.tar.gz"
 MIRRORS = (f"http://www-personal.umich.edu/~reedscot/files/{ARCHIVE}", f"http://www.scottreed.info/files/{ARCHIVE}")

@@ -39,6 +39,8 @@ from tests.test_setup import call, make_tree, make_wheel, start
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 NONE = "(none can be)"
 STOPPED = "stopped; the same command goes on from here"
+SMALL = '--overrides={"architecture": "published", "batch_images": 16, "images_seen": 640}'
+CHECKPOINT = 0.2  # seconds between two of such trainings
 SECONDS = 180  # that anything may take
 
 
@@ -102,10 +104,10 @@ class Place:
     def run_all(self, run: str, *options: object) -> tuple[object, ...]:
         return ROOT / "run_all.sh", "--archive", self.archive, "--preset", "smoke", "--run", run, *options
 
-    def launch(self, run: str, *options: str, before: str = "") -> tuple[object, ...]:
-        """A training, checkpointed after every row of its history, after the statement `before`."""
-        code = f"import lib.train as t; t.CHECKPOINT_SECONDS = 0; {before}\nfrom lib.launch import main; main()"
-        return sys.executable, "-P", "-c", code, "--source=sprites", "--preset=smoke", *options, run
+    def launch(self, run: str, before: str = "") -> tuple[object, ...]:
+        """A training of 40 steps, checkpointed every `CHECKPOINT` seconds, after the statement `before`."""
+        code = f"import lib.train as t; t.CHECKPOINT_SECONDS, t.MONITORED_POINTS = {CHECKPOINT}, 1; {before}\nfrom lib.launch import main; main()"
+        return sys.executable, "-P", "-c", code, "--source=sprites", "--preset=smoke", SMALL, run
 
     def python(self, code: str) -> tuple[object, ...]:
         """Statements as a command of this project."""
@@ -301,7 +303,8 @@ def killed_setup(place: Place) -> Iterator[Row]:
             os.killpg(process.pid, number)
             out, err = process.communicate(timeout=SECONDS)
             status = process.returncode
-            assert status == (-number if number == signal.SIGKILL else 128 + number), (status, out, err)
+            assert status in (-number, 128 + number), (status, out, err)  # the shell is ended by it too, or ends for it
+            assert number == signal.SIGKILL or "was stopped: start again" in err
             assert not (tree / ".venv/.complete").exists()
             code, out, _ = call(tree, PIP_FIND_LINKS=make_wheel(tree.parent / "wheels"))
             assert code == 0 and "ran" in out
@@ -497,11 +500,11 @@ def checkpoints(place: Place) -> Iterator[Row]:
 def numbers(place: Place) -> Iterator[Row]:
     """A loss that overflows after some good steps, and a model that learns nothing."""
     place.make_data()
-    diverge = "rate = t.learning_rate; t.learning_rate = lambda step, hp: 1e30 if step == 50 else rate(step, hp)"
+    diverge = "rate = t.learning_rate; t.learning_rate = lambda step, hp: 1e30 if step == 20 else rate(step, hp)"
     ended = place.run(*place.launch("r", before=diverge))
-    expect(ended, 1, r"the loss is not finite at step 5\d of run 'r': lower learning_rate .*; the last checkpoint is kept")
+    expect(ended, 1, r"the loss is not finite at step 2\d of run 'r': lower learning_rate .*; the last checkpoint is kept")
     kept = torch.load(place.reports / "r" / "checkpoint.pt", weights_only=True)
-    assert kept["step"] == 50 and all(value.abs().max() < 1e6 for value in kept["weights"].values())
+    assert 0 < kept["step"] <= 20 and all(value.abs().max() < 1e6 for value in kept["weights"].values())
     place.done(*place.launch("r"))
     yield Row("the loss overflows", shown(ended.sentence, place), "1", "the last good checkpoint", "yes")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from lib.config import HParams, UserError, make_hparams, run_dir, run_name
+from lib.config import HParams, UserError, check_parameters, make_hparams, run_dir, run_name
 
 
 def test_paper_is_the_published_method():
@@ -42,6 +42,21 @@ def test_a_bad_override_is_one_sentence(name, value, sentence):
 def test_an_unknown_preset_names_the_known_ones():
     with pytest.raises(UserError, match="paper, fast, long, smoke"):
         make_hparams("slow")
+
+
+def test_a_parameter_that_a_notebook_does_not_have_is_refused():
+    defaults = 'source = "drawn"  # which\nseed = 0\nrun = "drawn"'
+    check_parameters(["", "sead = 3", defaults, "# Parameters\nseed = 3\nrun = 'a'\n", "import numpy\nsead = 4"])
+    with pytest.raises(
+        UserError, match=r"^there is no parameter 'sead' \(did you mean seed\?\); the known ones are source, seed, run$"
+    ):
+        check_parameters(["", defaults, "# Parameters\nsead = 3\n", "import numpy"])
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", None])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(UserError, match=f"seed takes a whole number from 0, not '{seed}'"):
+        check_parameters([], seed)
 
 
 def test_a_run_is_named_after_what_differs_from_the_default():

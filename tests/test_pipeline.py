@@ -65,10 +65,10 @@ def test_a_failing_notebook_stops_the_run_with_its_cell_and_keeps_the_copy(tmp_p
     monkeypatch.setattr(pipeline, "ROOT", tmp_path)
     with pytest.raises(
         UserError,
-        match=r"(?s)bad failed in its cell 2 with ZeroDivisionError: division by zero.*1 / 0.*executed copy is .*bad.ipynb",
+        match=r"(?s)bad failed in its cell 2 with ZeroDivisionError: division by zero.*1 / 0.*executed copy is .*bad.unfinished.ipynb",
     ):
         pipeline._execute("bad", tmp_path / "out", {}, 60)
-    assert "fine" in (tmp_path / "out" / "bad.ipynb").read_text()
+    assert "fine" in (tmp_path / "out" / "bad.unfinished.ipynb").read_text()
 
 
 def test_results_are_joined_and_hold_finite_numbers_only(reports):
@@ -108,6 +108,15 @@ def test_the_verdict_on_swaps_follows_from_the_numbers(psnr, verdict):
     finding = report.swap_finding(swap(psnr), {"test": {"psnr": 30.0}})
     assert re.search(verdict, finding) and "depends most on the skin" in finding and "1.50 times" in finding
     assert f"{psnr} dB (95 %: {psnr - 0.7:.1f} to {psnr + 0.5:.1f})" in finding and "for this decoder 31.0 dB" in finding
+
+
+@pytest.mark.parametrize("as_published", [None, True, False])
+def test_images_that_were_not_published_are_called_so(as_published):
+    data = {"characters": 672, "identities": 336, "poses": 178, "images": 119_616, "distinct_images": 86_095}
+    finding = report.data_finding(
+        {**data, "ceilings": dict.fromkeys(("character", "identity", "pose"), 0.9), "as_published": as_published}
+    )
+    assert finding.startswith("These are not the 119,616 images that were published. ") == (as_published is False)
 
 
 def test_a_collapsed_run_is_called_so():
@@ -190,6 +199,26 @@ def test_blocks_name_the_factors_that_the_wrong_code_tells():
 def test_matches_are_told_by_their_share_that_is_right():
     assert "held to be one pose, 85.0 % are" in report.match_finding(0.85)
     assert report.match_finding(None) == "This run matched no images of different characters."
+
+
+def test_a_run_that_failed_is_called_so():
+    def failures(kl, psnr, **of):
+        run = {"training": {"kl_nats": kl}, "swap": swap(psnr), "probes": probes(**of)}
+        return report.failures(run)
+
+    assert failures(11.0, 24.0) == []
+    collapsed, ignored = failures(0.2, 18.0)
+    assert collapsed.startswith("z collapsed: it is charged 0.20 nats")
+    assert ignored.startswith(
+        "s is ignored, or little was learnt: a swap (18.0 dB) comes no nearer to the truth than the mean image"
+    )
+    unknown = failures(11.0, 24.0, trained=False)
+    assert unknown[0] == "Whether s holds who is not known: no probe of the identity trained." and len(unknown) == 2
+    none = report.failures({"training": {"kl_nats": 11.0}, "swap": swap(24.0), "probes": [
+        {**entry, "accuracy": 0.52} for entry in probes()
+    ]})  # fmt: skip
+    assert none[0] == "s hardly holds who: a probe names the identity in 52.0 % of the images (chance 50.0 %)."
+    assert none[1].startswith("z hardly holds which pose: a probe names the pose in 52.0 %")
 
 
 def test_leaks_are_named_on_either_side():

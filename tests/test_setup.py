@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -97,6 +98,7 @@ def start(tree: Path, *arguments: str, new_group: bool = False, **environment: s
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=new_group,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as in a terminal, wherever this runs
     )
 
 

@@ -6,6 +6,7 @@ import torch
 
 from lib import config
 from lib.config import UserError, make_hparams
+from lib.files import held
 from lib.sprites import split_by_identity
 from lib.train import Objective, choose_device, fit, kl_weight, learning_rate, load_run, make_optimizers, new_run, train_step
 
@@ -153,6 +154,24 @@ def test_a_loss_that_is_not_finite_stops_the_run(few_sprites, reports):
     with pytest.raises(UserError, match=r"not finite at step \d+ of run 'tiny': lower learning_rate"):
         fit(run, broken, split_by_identity(broken, 0)["train"], CPU)
     assert not (reports / "tiny" / "model.pt").exists()
+
+
+def test_weights_that_an_update_broke_are_not_kept(few_sprites, reports, monkeypatch):
+    rate = learning_rate
+    monkeypatch.setattr("lib.train.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("lib.train.learning_rate", lambda step, hp: 1e30 if step == 9 else rate(step, hp))
+    with pytest.raises(UserError, match=r"not finite at step 10 of run 'tiny'.*the last checkpoint is kept"):
+        train(few_sprites)
+    kept = torch.load(reports / "tiny" / "checkpoint.pt", weights_only=True)
+    assert kept["step"] == 9 and all(value.isfinite().all() for value in kept["weights"].values())
+
+
+def test_a_run_is_trained_by_one_process(few_sprites, reports):
+    with (
+        held(reports / "tiny" / ".lock", "training run 'tiny'"),
+        pytest.raises(UserError, match=r"process \d+ is training run"),
+    ):
+        train(few_sprites)
 
 
 def test_device(monkeypatch):
