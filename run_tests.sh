@@ -65,12 +65,15 @@ print(f"report.pdf: {len(pdf):,} bytes; results.json: {', '.join(results)}")
 EOF_PYTHON
 }
 
-for name in ruff_check ruff_format unit_tests notebook_cells smoke_report; do part $name; done
+# Kills, full disks, damaged files, bad options: each caused for real, and what the user reads and keeps.
+faults() { "$PYTHON" -m tests.faults; }
+
+for name in ruff_check ruff_format unit_tests notebook_cells smoke_report faults; do part $name; done
 
 printf '\n==== summary ====\n%s' "$summary"
 if [ "$failed" -gt 0 ]; then
-  echo "$failed of 5 parts FAILED in $SECONDS s; what they wrote is kept in $TMP."
+  echo "$failed of 6 parts FAILED in $SECONDS s; what they wrote is kept in $TMP."
   exit 1
 fi
 rm -rf "$TMP"
-echo "All 5 parts passed in $SECONDS s."
+echo "All 6 parts passed in $SECONDS s."

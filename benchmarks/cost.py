@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from benchmarks.speed import CPU, WARM_UP, our_steps, seconds_a_step
-from lib.command import command
+from lib.command import command, end_with_parent
 from lib.config import make_hparams
 from lib.figures import cost_figure, write_figure
 from lib.files import write_json
@@ -91,7 +91,7 @@ def measure(sprites: np.ndarray, turns: int, seconds: float, say: Callable[[str]
             write_images(sprites, max(p["images"] for p in points if p["size"] == size), size, paths[size])
         for turn in range(turns):
             # a fresh process for each, started anew, not forked: nothing of this one counts as its memory
-            with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+            with ProcessPoolExecutor(1, get_context("spawn"), end_with_parent, max_tasks_per_child=1) as pool:
                 for point, costs in zip(points, taken, strict=True):
                     costs.append(pool.submit(cost, paths[point["size"]], point, seconds, turn == 0).result())
             say(f"turn {turn + 1} of {turns}")

@@ -1,9 +1,14 @@
 """How a command of this project ends: with a sentence and a status, never with a traceback for what a user can mend."""
 
 import contextlib
+import multiprocessing.connection
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
+
+import psutil
 
 from lib.config import UserError
 from lib.files import ELSEWHERE
@@ -11,11 +16,13 @@ from lib.files import ELSEWHERE
 
 @contextlib.contextmanager
 def command(name: str, speaks: bool = True) -> Iterator[None]:
-    """Runs the block as the command `name`: SIGTERM ends it as Ctrl-C does, with status 128 and the signal's number; a
-    `UserError` and what the system refuses end it with status 1. One that does not speak (of several processes) is silent.
+    """Runs the block as the command `name`: SIGTERM ends it as Ctrl-C does, with status 128 and the signal's number, and at once
+    whatever it started; a `UserError` and what the system refuses end it with status 1. One that does not speak is silent.
     """
 
     def stop(number: int, _: object) -> None:
+        for process in psutil.Process().children(recursive=True):
+            process.kill()
         raise KeyboardInterrupt(number)
 
     def end(sentence: str, status: int) -> None:
@@ -23,12 +30,25 @@ def command(name: str, speaks: bool = True) -> Iterator[None]:
             print(f"{name}: {sentence}", file=sys.stderr)
         sys.exit(status)
 
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
         yield
     except UserError as error:
         end(str(error), 1)
     except KeyboardInterrupt as stopped:
-        end("stopped; the same command goes on from here", 128 + (stopped.args[0] if stopped.args else signal.SIGINT))
+        print(file=sys.stderr)  # a progress bar may have left its line open
+        end("stopped; the same command goes on from here", 128 + (stopped.args or (signal.SIGINT,))[0])
     except OSError as error:  # of a library's files, or of the terminal's; our own say more
         end(f"{error.filename or 'a file'}: {error.strerror or error}: {ELSEWHERE}", 1)
+
+
+def end_with_parent() -> None:
+    """The initializer of a pool's processes: they end when what made them is killed, which would else leave them waiting."""
+
+    def watch() -> None:
+        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

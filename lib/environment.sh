@@ -118,8 +118,12 @@ set_up() {
   # pip keeps its downloads where TMPDIR says: beside .venv, since /tmp is often too small for them
   "$base" -m venv "$VENV" >"$log" 2>&1 && (
     cd "$ROOT" && export TMPDIR="$VENV/tmp" PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 && unset PYTHONPATH PYTHONHOME
-    set -- "$VENV/bin/python" -m pip install --no-input -r requirements.txt -c constraints.txt
-    if [ -t 1 ]; then "$@" --log "$log"; else "$@" >>"$log" 2>&1; fi
+    install() {
+      set -- "$VENV/bin/python" -m pip install --no-input "$@"
+      if [ -t 1 ]; then "$@" --log "$log"; else "$@" >>"$log" 2>&1; fi
+    }
+    install --require-hashes -r requirements.lock &&
+      install --no-deps --no-build-isolation -r requirements.txt -c constraints.txt  # the project itself, which has no hash
   ) || {
     error=$(sed -n -e '/ResolutionImpossible/d' -e 's/.*ERROR: //p' "$log" | tail -n 1)
     ! grep -q "connection broken" "$log" || error="pip did not reach its package index"
@@ -142,7 +146,7 @@ choose_python() {
       echo "The active environment $environment does not satisfy the lock ($differs): .venv is used." >&2
     fi
   done
-  LOCK=$(cat "$ROOT/requirements.txt" "$ROOT/constraints.txt" | cksum)
+  LOCK=$(cd "$ROOT" && cat requirements.txt constraints.txt requirements.lock | cksum)
   ready || (set_up) || exit $?
   PYTHON=$VENV/bin/python
 }

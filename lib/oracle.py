@@ -15,9 +15,10 @@ from tqdm import tqdm
 from lib import config
 from lib.batches import to_float
 from lib.config import HParams
-from lib.files import held, written
+from lib.files import held
 from lib.model import folded_features
 from lib.sprites import P, Sprites, bayes_ceiling
+from lib.train import write_state
 
 BATCH = 32
 LEARNING_RATE = 2e-3  # Adam, decaying to 0
@@ -74,8 +75,7 @@ def load_oracle(sprites: Sprites, train: np.ndarray, hp: HParams, seed: int, dev
         except Exception:  # missing, or damaged in any way: trained anew
             pass
         _fit(oracle, sprites, targets, train, images_seen, seed)
-        with written(path) as file:
-            torch.save({"stamp": stamp, "weights": oracle.state_dict()}, file)
+        write_state(path, {"stamp": stamp, "weights": oracle.state_dict()})
     return oracle
 
 

@@ -25,7 +25,7 @@ from traitlets.config import Config
 from lib import report, sources
 from lib.command import command
 from lib.config import PRESETS, ROOT, UserError, check_parameters, make_hparams, run_dir, run_name
-from lib.files import held, written
+from lib.files import ELSEWHERE, held, written
 from lib.train import choose_device
 
 NOTEBOOKS = ("01_create_sprites", "02_train", "03_style_transfer", "04_interpolation", "05_latent_classifiers")
@@ -173,6 +173,8 @@ def _execute(name: str, folder: Path, parameters: dict, cell_seconds: int | None
             f"{name} failed in its cell {error.exec_count} with {error.ename}: {error.evalue}\n{tail}\n"
             f"The executed copy is {_shown(unfinished)}."
         ) from None
+    except OSError as error:
+        raise UserError(f"cannot write {_shown(unfinished)} ({error.strerror or error}): {ELSEWHERE}") from None
     except (CellTimeoutError, DeadKernelError) as error:
         what = "took too long" if isinstance(error, CellTimeoutError) else "ended its kernel, perhaps for want of memory"
         raise UserError(f"{name} {what}: run the same command again to go on from there") from None

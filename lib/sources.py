@@ -25,6 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lib import config, drawn
+from lib.command import end_with_parent
 from lib.config import UserError
 from lib.files import held
 from lib.sprites import ANIMATIONS, SIZE, P, Sprites, distinct_images, load_sprites, save_sprites, stored_path
@@ -99,7 +100,9 @@ def read_archive(path: str | Path, progress: bool = True, workers: int | None = 
     images = np.empty((CHARACTERS, P, SIZE, SIZE, 3), dtype=np.uint8)  # pages of missing characters never take memory
     workers = workers or min(8, os.cpu_count() or 1)
     with (
-        ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) if workers > 1 else ThreadPoolExecutor(1) as pool,
+        ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), end_with_parent)
+        if workers > 1
+        else ThreadPoolExecutor(1) as pool,
         tqdm(total=CHARACTERS, desc="reading the archive", unit=" characters", disable=not progress) as bar,
     ):
 

@@ -12,6 +12,7 @@ follow the course of one.
 
 import contextlib
 import dataclasses
+import io
 import os
 import time
 from collections.abc import Callable
@@ -315,11 +316,18 @@ def save_run(run: Run, optimizers: tuple[torch.optim.Optimizer, ...] = (), gener
     if generator is not None:
         state |= {"optimizers": [optimizer.state_dict() for optimizer in optimizers], "generator": generator.get_state()}
     path = run.folder / ("model.pt" if generator is None else "checkpoint.pt")
-    with written(path) as file:
-        torch.save(state, file)
+    write_state(path, state)
     if generator is None:
         (run.folder / "checkpoint.pt").unlink(missing_ok=True)
     return path
+
+
+def write_state(path: Path, state: dict) -> None:
+    """Write `state` for torch.load, whole or not at all. Raises `UserError` as `written`."""
+    buffer = io.BytesIO()  # for torch.save would hide the reason why it could not write to a file
+    torch.save(state, buffer)
+    with written(path) as file:
+        file.write(buffer.getbuffer())
 
 
 def load_run(name: str, device: torch.device | str = "cpu") -> Run:

@@ -34,14 +34,22 @@ import torch
 from lib.config import LOWEST, PRESETS, ROOT, HParams, UserError, make_hparams
 from lib.sources import ARCHIVE, download_archive, read_archive
 from tests.archives import BAD_FILES, Mirror, bad_tars, write_archive, write_tar
-from tests.test_setup import call, make_tree, make_wheel, start
+from tests.test_setup import call, make_tree, require_tiny, start
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 NONE = "(none can be)"
 STOPPED = "stopped; the same command goes on from here"
 SMALL = '--overrides={"architecture": "published", "batch_images": 16, "images_seen": 640}'
 CHECKPOINT = 0.2  # seconds between two of such trainings
-SECONDS = 180  # that anything may take
+LITTLE = {
+    "images_seen": 1_280,
+    "batch_images": 16,
+    "swap_samples": 100,
+    "probe_images": 500,
+    "probe_epochs": 1,
+    "tsne_points": 100,
+}
+SECONDS = 200  # that anything may take
 
 
 class Row(NamedTuple):
@@ -102,11 +110,13 @@ class Place:
         return Ended(process.returncode, text)
 
     def run_all(self, run: str, *options: object) -> tuple[object, ...]:
-        return ROOT / "run_all.sh", "--archive", self.archive, "--preset", "smoke", "--run", run, *options
+        little = [f"--set={name}={value}" for name, value in LITTLE.items()]
+        return ROOT / "run_all.sh", "--archive", self.archive, "--preset=smoke", *little, "--run", run, *options
 
     def launch(self, run: str, before: str = "") -> tuple[object, ...]:
         """A training of 40 steps, checkpointed every `CHECKPOINT` seconds, after the statement `before`."""
-        code = f"import lib.train as t; t.CHECKPOINT_SECONDS, t.MONITORED_POINTS = {CHECKPOINT}, 1; {before}\nfrom lib.launch import main; main()"
+        code = f"import lib.train as t; t.CHECKPOINT_SECONDS, t.MONITORED_POINTS = {CHECKPOINT}, 1; {before}"
+        code += "\nfrom lib.launch import main; main()"
         return sys.executable, "-P", "-c", code, "--source=sprites", "--preset=smoke", SMALL, run
 
     def python(self, code: str) -> tuple[object, ...]:
@@ -129,26 +139,19 @@ class Place:
     def make_data(self) -> None:
         self.done(*self.python(f"from lib.sources import create_sprites; create_sprites('sprites', {str(self.archive)!r})"))
 
-    def stop_at(
-        self, marker: str, number: signal.Signals, *command: object, meanwhile: Callable[[int], None] | None = None
-    ) -> Ended:
-        """Sends the signal `number` when the command has said `marker`, after `meanwhile` was called with its process."""
-        process, said = self.start(*command), []
+    def stop_at(self, marker: str, number: signal.Signals, *command: object) -> Ended:
+        """Sends the signal `number` when the command has said `marker`."""
+        process, said = self.start(*command), ""
         watch = threading.Timer(SECONDS, process.kill)
         watch.start()
-        for line in process.stdout:
-            said.append(line)
-            if marker in line:
-                if meanwhile:
-                    meanwhile(process.pid)
-                time.sleep(0.3)
-                process.send_signal(number)
-                break
+        while marker not in said and (piece := os.read(process.stdout.fileno(), 4096)):  # a progress bar ends no line
+            said += piece.decode(errors="replace")
+        process.send_signal(number)
         rest, _ = process.communicate(timeout=SECONDS)
         watch.cancel()
-        assert marker in "".join(said), f"never said '{marker}': {''.join(said)[-500:]}"
+        assert marker in said, f"never said '{marker}': {said[-500:]}"
         self.wait_for_processes()
-        return Ended(process.returncode, "".join(said) + rest)
+        return Ended(process.returncode, said + rest)
 
     def wait_for_processes(self) -> None:
         """Until none of this place is left, which takes a kernel a second after its parent was killed."""
@@ -217,20 +220,21 @@ def refused(call: Callable[[], object], pattern: str) -> str:
 
 def killed_pipeline(place: Place) -> Iterator[Row]:
     """Each signal in each stage of one run, then the same command to its end, and beside it a run that was never stopped."""
-    command, refusals = place.run_all("killed"), []
-
-    def second(process: int) -> None:
-        refusals.append(place.run(*command))
-        expect(refusals[-1], 1, f"process {process} is at work on run 'killed': wait until it is done, or name this one")
-
+    command = place.run_all("killed")
+    first = place.start(*command)
+    assert "run 'killed'" in first.stdout.readline()
+    first.send_signal(signal.SIGSTOP)
+    second = place.run(*command)
+    expect(second, 1, f"process {first.pid} is at work on run 'killed': wait until it is done, or name this one with --run")
+    first.kill()
+    first.communicate()
+    place.wait_for_processes()
+    yield Row("a second run of the same name at once", shown(second.sentence), "1", place.left(), "yes, once the first is gone")
     stages = {"archive": "reading the archive", "training": "training:", "notebook 3": "training the oracle"}
     for stage, marker in stages.items():
         for number in SIGNALS:
-            ended = place.stop_at(marker, number, *command, meanwhile=second if stage == "archive" else None)
+            ended = place.stop_at(marker, number, *command)
             yield place.stopped(f"{number.name} in: {stage}", ended, number)
-    yield Row(
-        "a second run of the same name at once", shown(refusals[-1].sentence), "1", place.left(), "yes, the first goes on"
-    )
     expect(place.run(*command), 0, "done: ")
     expect(place.run(*place.run_all("never")), 0, "done: ")
     killed, never = (timeless(json.loads((place.reports / run / "results.json").read_text())) for run in ("killed", "never"))
@@ -245,6 +249,20 @@ def killed_pipeline(place: Place) -> Iterator[Row]:
         ended = place.run(*place.python(f"{kill}; {typeset}"))
         row = place.stopped(f"{number.name} in: typesetting", ended, number, "yes, the same bytes")
         assert pdf.read_bytes() == before
+        place.done(*place.python(typeset))
+        assert pdf.read_bytes() == before
+        yield row
+    if not may_mount(place.folder):
+        return
+    run = place.reports / "killed"
+    shutil.move(run, place.folder / "kept")
+    with small_disk(place.reports, "500m") as remount:
+        shutil.copytree(place.folder / "kept", run)
+        remount(f"size={sum(path.stat().st_blocks * 512 for path in run.rglob('*')) + 150_000}")
+        ended = place.run(*place.python(typeset))
+        assert pdf.read_bytes() == before
+        row = full(place, "PDF", ended, place.left())
+        remount("size=500m")
         place.done(*place.python(typeset))
         assert pdf.read_bytes() == before
         yield row
@@ -293,8 +311,7 @@ def killed_setup(place: Place) -> Iterator[Row]:
     with silent_server() as address:
         for number in SIGNALS:
             tree = make_tree(place.folder / number.name)
-            (tree / "requirements.txt").write_text("tiny\n")
-            (tree / "constraints.txt").write_text("tiny==1.0\n")
+            wheels = require_tiny(tree)
             process = start(tree, PIP_NO_INDEX="0", PIP_INDEX_URL=f"{address}/simple", PIP_RETRIES="0", new_group=True)
             until = time.monotonic() + SECONDS
             while not (tree / ".venv/bin/pip").exists() and time.monotonic() < until:
@@ -306,7 +323,7 @@ def killed_setup(place: Place) -> Iterator[Row]:
             assert status in (-number, 128 + number), (status, out, err)  # the shell is ended by it too, or ends for it
             assert number == signal.SIGKILL or "was stopped: start again" in err
             assert not (tree / ".venv/.complete").exists()
-            code, out, _ = call(tree, PIP_FIND_LINKS=make_wheel(tree.parent / "wheels"))
+            code, out, _ = call(tree, PIP_FIND_LINKS=wheels)
             assert code == 0 and "ran" in out
             said = shown(err.strip().splitlines()[-1]) if err.strip() else NONE
             yield Row(f"{number.name} in: set-up", said, str(status), "an unfinished .venv", "yes, afresh")
@@ -337,67 +354,55 @@ def small_disk(path: Path, size: str) -> Iterator[Callable[[str], None]]:
         subprocess.run(["umount", "-l", path], check=True)
 
 
+NO_SPACE = r"No space left on device.*: free space"
+
+
+def full(place: Place, what: str, ended: Ended, left: str) -> Row:
+    """The row of a command that found no space for `what`."""
+    expect(ended, 1, NO_SPACE)
+    return Row(f"disk full: {what}", shown(ended.sentence, place), "1", left, "yes")
+
+
+def read_only(place: Place, what: str, remount: Callable[[str], None]) -> Row:
+    """The row of a whole run on a disk that takes nothing."""
+    remount("ro")
+    ended = place.run(*place.run_all("r"))
+    expect(ended, 1, r"cannot write .*\(Read-only file system\): free")
+    remount("rw")
+    return Row(f"read-only {what}/", shown(ended.sentence, place), "1", place.left(), "yes")
+
+
 def disk(place: Place) -> Iterator[Row]:
-    """A full disk under data, checkpoint, figure and PDF; data and reports that cannot be written."""
-    finished = Place(place.folder / "finished", place.archive)
-    finished.done(*finished.run_all("done"))
-    no_space, read_only = (
-        r"cannot write .*\(No space left on device\): free space",
-        r"cannot write .*\(Read-only file system\): free",
-    )
-
-    def full(what: str, ended: Ended, pattern: str, left: str) -> Row:
-        expect(ended, 1, pattern)
-        return Row(f"disk full: {what}", shown(ended.sentence, place), "1", left, "yes")
-
+    """A full disk under data, checkpoint and figure; data and reports that cannot be written."""
     with small_disk(place.data, "500k") as remount:
         ended = place.run(*place.run_all("r"))
         assert not (place.data / "sprites.npz").exists()
-        row = full("data", ended, no_space, place.left())
+        row = full(place, "data", ended, place.left())
         remount("size=100m")
         place.make_data()
         yield row
-        remount("ro")
         (place.archive / "sprites_0.mat").touch()  # so that the data are to be made anew
-        ended = place.run(*place.run_all("r"))
-        expect(ended, 1, read_only)
-        row = Row("read-only data/", shown(ended.sentence, place), "1", place.left(), "yes")
-        remount("rw")
+        row = read_only(place, "data", remount)
         place.make_data()
         yield row
     place.make_data()
-    shutil.rmtree(place.reports, ignore_errors=True)
     with small_disk(place.reports, "3m") as remount:
         ended, left = place.run(*place.launch("r")), place.left()
-        row = full("checkpoint", ended, no_space.replace("write .*", "write .*checkpoint.pt "), left)
+        row = full(place, "checkpoint", ended, left)
         remount("size=500m")
         place.done(*place.launch("r"))
         yield row
     with small_disk(place.reports, "60k") as remount:
         ended, left = place.run(*place.run_all("r")), place.left()
-        row = full("figure", ended, r"No space left on device.*: free space", left)
+        row = full(place, "figure", ended, left)
         remount("size=500m")
-        code = "from matplotlib.figure import Figure; from lib.figures import save_figure; save_figure('r', 'f', Figure())"
-        place.done(*place.python(code))
+        figure = place.python(
+            "from matplotlib.figure import Figure; from lib.figures import save_figure; save_figure('r', 'f', Figure())"
+        )
+        place.done(*figure)
         yield row
-    with small_disk(place.reports, "500m") as remount:
-        shutil.copytree(finished.reports / "done", place.reports / "done")
-        before = (place.reports / "done" / "report.pdf").read_bytes()
-        used = sum(path.stat().st_blocks * 512 for path in place.reports.rglob("*"))
-        remount(f"size={used + 100_000}")
-        typeset = place.python("from lib import report; report.build_report('done')")
-        ended = place.run(*typeset)
-        assert (place.reports / "done" / "report.pdf").read_bytes() == before
-        row = full("PDF", ended, r"No space left on device.*: free space", place.left())
-        remount("size=500m")
-        place.done(*typeset)
-        yield row
-        remount("ro")
-        ended = place.run(*place.run_all("r"))
-        expect(ended, 1, read_only)
-        row = Row("read-only reports/", shown(ended.sentence, place), "1", place.left(), "yes")
-        remount("rw")
-        place.done(*typeset)
+        row = read_only(place, "reports", remount)
+        place.done(*figure)
         yield row
 
 
@@ -527,7 +532,13 @@ def options(place: Place) -> Iterator[Row]:
             said = refused(functools.partial(make_hparams, "fast", **{field.name: -1}), f"{field.name} must be at least")
             if field.type is float:
                 refused(functools.partial(make_hparams, "fast", **{field.name: math.nan}), f"{field.name} must be")
-    yield Row(f"each of {len(dataclasses.fields(HParams))} hyper-parameters of the wrong type", said, "", "nothing", "names it")
+    yield Row(
+        f"each of {len(dataclasses.fields(HParams))} hyper-parameters of the wrong type or out of range",
+        said,
+        "",
+        "nothing",
+        "names it",
+    )
     yield Row("the same, misspelt", shown(near), "", "nothing", "names the nearest")
     for fault, added, status, says in (
         ("a hyper-parameter misspelt", ["--set", "z_dims=8"], 1, r"no hyper-parameter 'z_dims' \(did you mean z_dim\?\)"),

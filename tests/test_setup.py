@@ -1,5 +1,6 @@
 """The set-up: what the files of versions say, and lib/environment.sh with its faults, run for real in a copy of the tree."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -52,6 +53,24 @@ def test_each_version_is_stated_once():
     assert lock_of(ARM, "3.12")["torch"] != lock_of(LINUX, "3.12")["torch"]
 
 
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("platform", [LINUX, ARM, MAC])
+def test_every_version_has_hashes(platform, python):
+    here = {"sys_platform": platform[0], "platform_machine": platform[1], "python_version": python, "os_name": "posix"}
+    here |= {"python_full_version": f"{python}.7"}
+    text = "\n".join(line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#"))
+    hashed = {}
+    for entry in re.split(r"\n(?! )", text):
+        pin, *hashes = re.split(r" \\\n +--hash=sha256:", entry)
+        assert hashes and all(re.fullmatch("[0-9a-f]{64}", digest) for digest in hashes), pin
+        pin = Requirement(pin)
+        if pin.marker is None or pin.marker.evaluate(here):
+            hashed.setdefault(canonicalize_name(pin.name), []).append(str(pin.specifier))
+    pins = lock_of(platform, python)
+    assert {name: hashed.get(name) for name in pins} == pins
+    assert all(re.match("nvidia-|triton|cuda-", name) for name in set(hashed) - set(pins)), set(hashed) - set(pins)
+
+
 def test_conda_installs_the_same_two_files():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     python, pip, rest = environment["dependencies"]
@@ -69,7 +88,7 @@ def make_tree(tmp_path: Path) -> Path:
     """A copy of the tree without an environment, whose pipeline only says how it was run; PATH has one good Python."""
     tree = tmp_path / "a tree"
     (tree / "lib").mkdir(parents=True)
-    for name in ("requirements.txt", "constraints.txt", "run_all.sh", "lib/environment.sh"):
+    for name in ("requirements.txt", "constraints.txt", "requirements.lock", "run_all.sh", "lib/environment.sh"):
         shutil.copy(ROOT / name, tree / name)
     (tree / "lib/__init__.py").touch()
     (tree / "lib/pipeline.py").write_text(PIPELINE)
@@ -136,8 +155,9 @@ def make_environment(path: Path, **versions: str | None) -> Path:
     return path
 
 
-def make_wheel(folder: Path) -> str:
-    """A folder that holds a package, tiny, and nothing else, as pip's --find-links."""
+def require_tiny(tree: Path) -> str:
+    """Makes a package, tiny, all that the tree requires; returns the folder that holds it, as pip's --find-links."""
+    folder = tree.parent / "wheels"
     folder.mkdir()
     with zipfile.ZipFile(folder / "tiny-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("tiny.py", "")
@@ -146,6 +166,10 @@ def make_wheel(folder: Path) -> str:
             "tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
         wheel.writestr("tiny-1.0.dist-info/RECORD", "")
+    digest = hashlib.sha256((folder / "tiny-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+    (tree / "requirements.txt").write_text("tiny\n")
+    (tree / "constraints.txt").write_text("tiny==1.0\n")
+    (tree / "requirements.lock").write_text(f"tiny==1.0 --hash=sha256:{digest}")
     return str(folder)
 
 
@@ -206,20 +230,23 @@ def test_set_up_waits_for_another_and_takes_over_from_a_dead_one(tree):
 
 
 def test_failed_installation_then_a_clean_start_then_another_lock(tree):
-    (tree / "requirements.txt").write_text("tiny\n")
-    (tree / "constraints.txt").write_text("tiny==1.0\n")
+    wheels = require_tiny(tree)
     code, out, err = call(tree, PIP_NO_INDEX="0", PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_RETRIES="1")
     assert code == 1 and re.fullmatch(r"Setting up \.venv with Python 3\.\S+, once: about .* minutes\.", out)
     assert re.fullmatch(r"The set-up of \.venv failed \(pip did not reach its package index; .*\.venv/install\.log\).*\.", err)
     assert "ERROR" in (tree / ".venv/install.log").read_text()
 
     (tree / ".venv/left over").touch()
-    wheels = make_wheel(tree.parent / "wheels")
+    lock = (tree / "requirements.lock").read_text()
+    (tree / "requirements.lock").write_text(lock[:-8] + "00000000")
+    code, out, err = call(tree, PIP_FIND_LINKS=wheels)
+    assert code == 1 and "THESE PACKAGES DO NOT MATCH THE HASHES" in (tree / ".venv/install.log").read_text()
+    (tree / "requirements.lock").write_text(lock)
     outcomes = [finish(process) for process in [start(tree, PIP_FIND_LINKS=wheels) for _ in range(2)]]
     assert sum("Setting up" in out for _, out, _ in outcomes) == 1
     assert all(code == 0 and out.endswith(ran(tree / ".venv", tree)) for code, out, _ in outcomes)
     assert not (tree / ".venv/left over").exists()
     assert call(tree) == (0, ran(tree / ".venv", tree), "")
 
-    (tree / "constraints.txt").write_text("tiny>=1.0\n")
+    (tree / "constraints.txt").write_text("tiny==1.0  # another lock\n")
     assert "GB free" in call(tree, CYCLE_VAE_DISK_GB="1000000")[2] and not (tree / ".venv").exists()
