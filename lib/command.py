@@ -1,6 +1,7 @@
 """How a command of this project ends: with a sentence and a status, never with a traceback for what a user can mend."""
 
 import contextlib
+import logging
 import multiprocessing.connection
 import os
 import signal
@@ -21,6 +22,7 @@ def command(name: str, speaks: bool = True) -> Iterator[None]:
     """
 
     def stop(number: int, _: object) -> None:
+        logging.disable()  # libraries would go on to complain that their processes are gone
         for process in psutil.Process().children(recursive=True):
             process.kill()
         raise KeyboardInterrupt(number)
@@ -38,7 +40,8 @@ def command(name: str, speaks: bool = True) -> Iterator[None]:
     except UserError as error:
         end(str(error), 1)
     except KeyboardInterrupt as stopped:
-        print(file=sys.stderr)  # a progress bar may have left its line open
+        if speaks:
+            print(file=sys.stderr)  # as a progress bar may have left its line open
         end("stopped; the same command goes on from here", 128 + (stopped.args or (signal.SIGINT,))[0])
     except OSError as error:  # of a library's files, or of the terminal's; our own say more
         end(f"{error.filename or 'a file'}: {error.strerror or error}: {ELSEWHERE}", 1)

@@ -196,7 +196,8 @@ def oracle_finding(oracle: dict) -> str:
 
     return (
         f"A judge trained on real images sees the right identity in {sees('identity')} of the swaps (of true images), the right pose, "
-        f"but for {oracle['alike_pixels']} pixels, in {sees('pose_nearly')} and both in {sees('both')}; {worth}. The error in "
+        f"but for {oracle['alike_pixels']} pixels, in {sees('pose_nearly')} and both in {sees('both')}; {worth}. In what "
+        f"retrieval gives it sees the right identity in {_percent(oracle['retrieval']['identity'])}. The error in "
         f"pixels has a rank correlation of {oracle['rank_correlation']['identity']:.2f} with its doubt of the identity and of "
         f"{oracle['rank_correlation']['pose']:.2f} with that of the pose: {agree}."
     )

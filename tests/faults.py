@@ -25,6 +25,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from html import escape as html_escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ from tests.test_setup import call, make_tree, require_tiny, start
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 NONE = "(none can be)"
+MARKUP = "<img src=x onerror=alert(1)>"  # in the name of every archive
 STOPPED = "stopped; the same command goes on from here"
 SMALL = '--overrides={"architecture": "published", "batch_images": 16, "images_seen": 640}'
 CHECKPOINT = 0.2  # seconds between two of such trainings
@@ -235,6 +237,13 @@ def killed_pipeline(place: Place) -> Iterator[Row]:
         for number in SIGNALS:
             ended = place.stop_at(marker, number, *command)
             yield place.stopped(f"{number.name} in: {stage}", ended, number)
+            if (stage, number) == (
+                "training",
+                signal.SIGINT,
+            ):  # the one whose notebook 1 read the archive and noted what it lacks
+                html = (place.reports / "killed" / "notebooks" / "01_create_sprites.html").read_text()
+                assert MARKUP not in html and html_escape(MARKUP) in html
+                yield Row("markup in the name of the archive", "(shown as it is named)", "", "escaped HTML", "not needed")
     expect(place.run(*command), 0, "done: ")
     expect(place.run(*place.run_all("never")), 0, "done: ")
     killed, never = (timeless(json.loads((place.reports / run / "results.json").read_text())) for run in ("killed", "never"))
@@ -648,7 +657,7 @@ GROUPS = {  # the longest first: two go at once
 
 def cause(name: str, folder: Path, archive: Path) -> tuple[list[Row], str]:
     """The rows of a group, and why it ended before its end, if it did."""
-    own = folder / name / "archive"
+    own = folder / name / f"archive ü {MARKUP}"
     shutil.copytree(archive, own)  # as some are changed
     rows, started = [], time.monotonic()
     if name == "disk" and not may_mount(folder / name):
