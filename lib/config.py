@@ -128,8 +128,7 @@ def check_parameters(executed: Sequence[str], seed: object = 0) -> None:
 
     `executed` are the sources of the cells that ran (IPython's `In`): papermill puts its cell right after the parameters'.
     """
-    if not isinstance(seed, int) or seed < 0:
-        raise UserError(f"seed takes a whole number from 0, not '{seed}'")
+    check_seed(seed)
     for defaults, given in pairwise(executed):
         if given.startswith("# Parameters"):
             known = _assigned(defaults)
@@ -169,6 +168,12 @@ def _convert(name: str, value: object, kind: type) -> object:
     except (ValueError, KeyError, OverflowError):
         what = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
         raise UserError(f"hyper-parameter {name} takes {what}, not '{value}'") from None
+
+
+def check_seed(seed: object) -> None:
+    """Raises `UserError` where `seed` is no whole number from 0."""
+    if not isinstance(seed, int) or seed < 0:
+        raise UserError(f"seed takes a whole number from 0, not '{seed}'")
 
 
 def _assigned(source: str) -> list[str]:

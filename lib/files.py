@@ -57,15 +57,16 @@ def read_json(path: Path, remedy: str) -> dict:
 
 @contextlib.contextmanager
 def held(path: Path, what: str, remedy: str = "") -> Iterator[None]:
-    """Holds the lock `path` while the block runs; the kernel lets go of it when this process ends, however it ends.
+    """Holds the lock of `path`, a file beside it, while the block runs; the kernel lets go of it whatever ends this process.
 
     Where another process holds it, raises `UserError` naming that process, `what` it does and the `remedy`; without one, waits.
     """
+    lock = path.with_name(f".{path.name}.lock")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+")
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = open(lock, "a+")
     except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror}): {ELSEWHERE}") from None
+        raise UserError(f"cannot write {lock} ({error.strerror}): {ELSEWHERE}") from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

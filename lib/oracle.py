@@ -66,7 +66,7 @@ def load_oracle(sprites: Sprites, train: np.ndarray, hp: HParams, seed: int, dev
     images_seen = PASSES * hp.probe_images
     path = config.DATA / f"{sprites.source}-oracle.pt"
     stamp = f"{sprites.fingerprint} seed {seed}, {images_seen} images"
-    with held(path.with_name(f".{path.name}.lock"), f"training {path}"):
+    with held(path, f"training {path}"):
         try:
             stored = torch.load(path, weights_only=True, map_location=device)
             if stored["stamp"] == stamp:

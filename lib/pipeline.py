@@ -24,7 +24,7 @@ from traitlets.config import Config
 
 from lib import report, sources
 from lib.command import command
-from lib.config import PRESETS, ROOT, UserError, check_parameters, make_hparams, run_dir, run_name
+from lib.config import PRESETS, ROOT, UserError, check_seed, make_hparams, run_dir, run_name
 from lib.files import ELSEWHERE, held, written
 from lib.train import choose_device
 
@@ -73,7 +73,7 @@ def run_all(options: argparse.Namespace) -> Path:
     make_hparams(options.preset, **overrides)
     if options.processes < 1:
         raise UserError(f"--processes takes a whole number from 1, not {options.processes}")
-    check_parameters((), options.seed)
+    check_seed(options.seed)
     if options.fresh and options.start != "01":
         raise UserError("--fresh starts again from the first notebook: leave out --from")
     if options.source == "drawn" and (options.archive or options.download):
@@ -87,8 +87,7 @@ def run_all(options: argparse.Namespace) -> Path:
     if source == "drawn" and not options.source:
         _say("no archive of 2D Sprites is present: the sprites are drawn by code (--source drawn)")
     run = options.run or run_name(source, options.preset, options.seed, overrides)
-    lock = run_dir(run).with_name(f".{run}.lock")  # not in the folder, which --fresh removes
-    with held(lock, f"at work on run '{run}'", "wait until it is done, or name this one with --run"):
+    with held(run_dir(run), f"at work on run '{run}'", "wait until it is done, or name this one with --run"):
         return _run(options, source, overrides, run)
 
 

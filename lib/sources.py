@@ -65,7 +65,7 @@ def create_sprites(source: str, archive: str | Path | None = None, progress: boo
                 f"put it into {config.DATA / 'raw'}, or fetch it with --download"
             )
         fingerprint = _fingerprint(_archive_files(found))
-    with held(path.with_name(f".{path.name}.lock"), f"making {path}"):
+    with held(path, f"making {path}"):
         try:
             return load_sprites(source, fingerprint)
         except UserError:  # missing, outdated or damaged: made anew

@@ -197,7 +197,7 @@ def fit(
     is training it, or the loss is not finite.
     """
     first = shares(run.hp)[0] == 0
-    lock = held(run.folder / ".lock", f"training run '{run.name}'", "wait until it is done, or give this one another name")
+    lock = held(run.folder / "model.pt", f"training run '{run.name}'", "wait until it is done, or give this one another name")
     with lock if first else contextlib.nullcontext():
         return _fit(run, sprites, train, device, monitor, on_log)
 

@@ -75,7 +75,7 @@ def test_a_lock_names_its_owner_and_heals_after_a_kill(tmp_path):
     owner.kill()
     owner.wait()
     with held(tmp_path / "lock", "at work", "wait"):
-        assert (tmp_path / "lock").read_text() == f"process {os.getpid()}"
+        assert (tmp_path / ".lock.lock").read_text() == f"process {os.getpid()}"
 
 
 def test_a_lock_without_a_remedy_is_waited_for(tmp_path):

@@ -156,7 +156,8 @@ def test_bad_archives_are_named_in_one_sentence(folder, tmp_path):
         with pytest.raises(UserError) as error:
             read_archive(path, progress=False, workers=1)
         assert says in str(error.value) and "\n" not in str(error.value), fault
-        assert "nips2015-analogy-data.tar.gz" in str(error.value) or fault == "a character twice"
+        if path.suffix == ".gz":  # the tar itself is bad, not what it holds
+            assert path.name in str(error.value) and "download nips2015-analogy-data.tar.gz again" in str(error.value)
 
 
 def test_a_tar_that_points_elsewhere_is_read_and_writes_nothing(folder, tmp_path):

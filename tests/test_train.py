@@ -168,7 +168,7 @@ def test_weights_that_an_update_broke_are_not_kept(few_sprites, reports, monkeyp
 
 def test_a_run_is_trained_by_one_process(few_sprites, reports):
     with (
-        held(reports / "tiny" / ".lock", "training run 'tiny'"),
+        held(reports / "tiny" / "model.pt", "training run 'tiny'"),
         pytest.raises(UserError, match=r"process \d+ is training run"),
     ):
         train(few_sprites)
