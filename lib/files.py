@@ -60,6 +60,7 @@ def held(path: Path, what: str, remedy: str = "") -> Iterator[None]:
     """Holds the lock of `path`, a file beside it, while the block runs; the kernel lets go of it whatever ends this process.
 
     Where another process holds it, raises `UserError` naming that process, `what` it does and the `remedy`; without one, waits.
+    Where the disk has no locks, as some of a network, it says so and goes on.
     """
     lock = path.with_name(f".{path.name}.lock")
     try:
@@ -77,6 +78,8 @@ def held(path: Path, what: str, remedy: str = "") -> Iterator[None]:
                 raise UserError(f"{owner} is {what}: {remedy}") from None
             print(f"{owner} is {what}: waiting for it", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            print(f"{lock.parent} has no locks ({error.strerror}): see that nothing else there is {what}", flush=True)
         with contextlib.suppress(OSError):  # on a full disk the owner has no name
             file.truncate(0)
             file.write(f"process {os.getpid()}")

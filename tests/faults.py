@@ -64,6 +64,16 @@ class Row(NamedTuple):
     recovered: str
 
 
+@dataclasses.dataclass
+class Malicious:
+    """A pickle that makes the file `touched` when it is loaded."""
+
+    touched: Path
+
+    def __reduce__(self):
+        return os.system, (f"touch '{self.touched}'",)
+
+
 class Ended(NamedTuple):
     status: int
     text: str
@@ -223,8 +233,16 @@ def refused(call: Callable[[], object], pattern: str) -> str:
 
 
 def killed_pipeline(place: Place) -> Iterator[Row]:
-    """Each signal in each stage of one run, then the same command to its end, and beside it a run that was never stopped."""
-    command = place.run_all("killed")
+    """Each signal in each stage of a run whose model collapses, then the same command to its end.
+
+    Beside it goes the same run in a place of its own, where nothing ever stops it.
+    """
+    collapse = "--set", "reconstruction_weight=0"
+    command = place.run_all("killed", *collapse)
+    other = Place(place.folder / "never stopped", place.archive)
+    aside = ThreadPoolExecutor(1)
+    never = aside.submit(other.run, *other.run_all("killed", *collapse))
+    aside.shutdown(wait=False)
     first = place.start(*command)
     assert "run 'killed'" in first.stdout.readline()
     first.send_signal(signal.SIGSTOP)
@@ -240,17 +258,32 @@ def killed_pipeline(place: Place) -> Iterator[Row]:
             notes = (stage, number) == ("training", signal.SIGINT)  # what the archive lacks, in its notebook 1
             if notes:  # a kernel outlives its killed parent by a second, in which it may have made the data
                 (place.data / "sprites.npz").unlink(missing_ok=True)
-            ended = place.stop_at(marker, number, *command)
+            done = {"training": "02", "notebook 3": "03"}.get(stage, "01")  # where what is before is known to be done
+            ended = place.stop_at(marker, number, *command, *() if number == signal.SIGINT else (f"--from={done}",))
             yield place.stopped(f"{number.name} in: {stage}", ended, number)
             if notes:
                 html = (place.reports / "killed" / "notebooks" / "01_create_sprites.html").read_text()
                 assert MARKUP not in html and html_escape(MARKUP) in html
                 yield Row("markup in the name of the archive", "(shown as it is named)", "", "escaped HTML", "not needed")
+    derived, touched = (
+        {"judge": place.data / "sprites-oracle.pt", "codes": place.reports / "killed" / "codes.npz"},
+        place.folder / "touched",
+    )
+    torch.save({"stamp": Malicious(touched)}, derived["judge"])
+    np.savez(derived["codes"], stamp=np.array([Malicious(touched)], dtype=object))
     expect(place.run(*command), 0, "done: ")
-    expect(place.run(*place.run_all("never")), 0, "done: ")
-    killed, never = (timeless(json.loads((place.reports / run / "results.json").read_text())) for run in ("killed", "never"))
-    assert killed == never, "a run that was stopped nine times differs from one that never was"
+    expect(never.result(), 0, "done: ")
+    killed, unstopped = (json.loads((of.reports / "killed" / "results.json").read_text()) for of in (place, other))
+    assert timeless(killed) == timeless(unstopped), "a run that was stopped nine times differs from one that never was"
     yield Row("all these, then the same command", "done: reports/killed/report.pdf", "0", place.left(), "equal results")
+    assert not touched.exists() and torch.load(derived["judge"], weights_only=True)["weights"]
+    assert np.load(derived["codes"], allow_pickle=False)["z"].any()
+    for name, path in derived.items():
+        yield Row(f"a malicious pickle as the {name} ({path.name})", "(made anew)", "0", "the new file", "equal results")
+    failures = killed["failures"]
+    assert re.search("z collapsed", failures[0]) and any("s is ignored, or little" in said for said in failures)
+    said = shown("This run failed. " + " ".join(failures))
+    yield Row("a collapsed model", said, "0", place.left(), "the report begins with it")
 
     pdf = place.reports / "killed" / "report.pdf"
     before = pdf.read_bytes()
@@ -473,10 +506,6 @@ def checkpoints(place: Place) -> Iterator[Row]:
     state = torch.load(model, weights_only=True)
     touched = place.folder / "touched"
 
-    class Malicious:
-        def __reduce__(self):
-            return os.system, (f"touch {touched}",)
-
     def changed(**values: object) -> bytes:
         path = place.folder / "changed.pt"
         torch.save(state | values, path)
@@ -491,7 +520,7 @@ def checkpoints(place: Place) -> Iterator[Row]:
         "of a newer version (hyper-parameters)": (changed(hp=state["hp"] | {"new": 1}), "is of another version"),
         "of a newer version (state)": (changed(new=1), "is of another version"),
         "of a newer version (networks)": (changed(weights=weights), "is of another version"),
-        "a malicious pickle": (changed(step=Malicious()), "cannot be read .UnpicklingError"),
+        "a malicious pickle": (changed(step=Malicious(touched)), "cannot be read .UnpicklingError"),
     }
     for number, (fault, (content, says)) in enumerate(faults.items()):
         name = "model.pt" if number % 2 else "checkpoint.pt"
@@ -502,7 +531,7 @@ def checkpoints(place: Place) -> Iterator[Row]:
         assert (place.reports / "bad" / name).read_bytes() == content and not touched.exists()
         shutil.rmtree(place.reports / "bad")
         yield Row(f"{name} {fault}", shown(ended.sentence, place), "1", "the file, as it was", "names the file")
-    np.savez(place.folder / "pickled.npz", source=np.array([Malicious()], dtype=object))
+    np.savez(place.folder / "pickled.npz", source=np.array([Malicious(touched)], dtype=object))
     shutil.copy(place.folder / "pickled.npz", place.data / "sprites.npz")
     ended = place.run(*place.launch("r"))
     expect(ended, 1, "sprites.npz is damaged: remove it, then run")
@@ -512,7 +541,7 @@ def checkpoints(place: Place) -> Iterator[Row]:
 
 
 def numbers(place: Place) -> Iterator[Row]:
-    """A loss that overflows after some good steps, and a model that learns nothing."""
+    """A loss that overflows after some good steps."""
     place.make_data()
     diverge = "rate = t.learning_rate; t.learning_rate = lambda step, hp: 1e30 if step == 20 else rate(step, hp)"
     ended = place.run(*place.launch("r", before=diverge))
@@ -521,14 +550,6 @@ def numbers(place: Place) -> Iterator[Row]:
     assert 0 < kept["step"] <= 20 and all(value.abs().max() < 1e6 for value in kept["weights"].values())
     place.done(*place.launch("r"))
     yield Row("the loss overflows", shown(ended.sentence, place), "1", "the last good checkpoint", "yes")
-
-    ended = place.run(*place.run_all("collapsed", "--set", "reconstruction_weight=0"))
-    expect(ended, 0, "done: ")
-    failures = json.loads((place.reports / "collapsed" / "results.json").read_text())["failures"]
-    assert re.search("z collapsed", failures[0]) and any("s is ignored, or little" in said for said in failures)
-    yield Row(
-        "a collapsed model", shown("This run failed. " + " ".join(failures)), "0", place.left(), "the report begins with it"
-    )
 
 
 def options(place: Place) -> Iterator[Row]:

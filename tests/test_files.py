@@ -1,5 +1,7 @@
 """Files that are whole or not there, and locks, by the processes that would break them."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -85,3 +87,14 @@ def test_a_lock_without_a_remedy_is_waited_for(tmp_path):
     assert waiting.stdout.readline() == "held\n"
     waiting.communicate("")
     assert waiting.returncode == 0
+
+
+def test_a_disk_without_locks_is_said_and_used(tmp_path, monkeypatch, capsys):
+    def without(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    with held(tmp_path / "lock", "at work", "wait"):
+        assert (
+            capsys.readouterr().out == f"{tmp_path} has no locks (No locks available): see that nothing else there is at work\n"
+        )
