@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import stats
 
 from benchmarks.speed import WARM_UP, our_steps, seconds_a_step
 from lib import config
@@ -28,6 +27,7 @@ from lib.config import HParams, UserError, make_hparams
 from lib.evaluate import psnr, reconstruction_swaps, sample_swaps, summarize, swap_error
 from lib.figures import recipe_figure, write_figure
 from lib.files import write_json
+from lib.intervals import t_interval
 from lib.matching import find_matches
 from lib.model import CycleVAE
 from lib.sources import create_sprites
@@ -84,18 +84,11 @@ def measure(sprites: Sprites, row: int, seed: int, images: int, device: torch.de
     return {"seed": seed, "seconds": run.seconds, "images": images, "kl_nats": run.history[-1]["kl"], **errors}
 
 
-def interval(values: list[float]) -> tuple[float, float, float]:
-    """Mean and 95 % interval (Student's t) of a few values; the interval of one value is that value."""
-    mean = float(np.mean(values))
-    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)) if len(values) > 1 else 0.0
-    return mean, mean - half, mean + half
-
-
 def summary(rows: dict[str, list[dict]]) -> list[dict]:
     """The table: for each row its seeds, their mean length, the PSNR of swaps in dB (mean, 95 % interval), and what it gained."""
     table = []
     for name, trainings in rows.items():
-        mean, low, high = interval([psnr(training["swap"]) for training in trainings])
+        mean, low, high = t_interval([psnr(training["swap"]) for training in trainings])
         own = float(np.mean([psnr(training["own"]) for training in trainings]))
         gained = mean - table[-1]["swap_psnr"] if table else 0.0
         images = float(np.mean([training["images"] for training in trainings]))

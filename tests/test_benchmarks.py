@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import cost, recipe, speed
+from benchmarks import cost, recipe, seeds, speed
 from lib import config
 from lib.config import UserError, make_hparams
 from lib.sprites import P
@@ -103,3 +103,27 @@ def test_larger_images_are_the_sprites_over_and_over_with_every_pixel_repeated(f
     written = np.fromfile(tmp_path / "images", dtype=np.uint8).reshape(3 * P, 120, 120, 3)
     for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
         np.testing.assert_array_equal(written[:, row::2, column::2], np.concatenate([some, some[:P]]))
+
+
+def test_runs_that_differ_in_their_seed_give_an_interval():
+    def run(seed, psnr, preset="fast", **of_hparams):
+        results = json.loads((config.ROOT / "reports" / "drawn" / "results.json").read_text())
+        results |= {"seed": seed, "preset": preset}
+        results["swap"]["test"]["psnr"] = psnr
+        results["training"]["hparams"] |= of_hparams
+        return results
+
+    silent = run(0, 29.0)
+    silent["headline"][2]["value"] = None  # a probe that did not train
+    long, fast = seeds.compare([run(7, 30.0, "long"), run(2, 28.0), silent, run(1, 27.0)])
+    assert (long["preset"], long["seeds"], fast["seeds"]) == ("long", [7], [0, 1, 2])
+    rows = {row["what"]: row for row in fast["rows"]}
+    swap = rows["swap, dB"]
+    assert swap["values"] == [29, 27, 28] and swap["mean"] == pytest.approx(28)
+    assert swap["ci95"] == pytest.approx([28 - 4.303 / 3**0.5, 28 + 4.303 / 3**0.5], abs=1e-3)  # t of 2 degrees of freedom
+    assert rows["identity from z, %"]["values"][0] is None and rows["identity from z, %"]["mean"] is None
+    assert all(0 <= row["ci95"][0] <= row["ci95"][1] <= 100 for row in long["rows"])
+    with pytest.raises(UserError, match="two of the runs of drawn, preset fast, have the same seed"):
+        seeds.compare([run(1, 28.0), run(1, 28.5)])
+    with pytest.raises(UserError, match="differ in their hyper-parameters"):
+        seeds.compare([run(1, 28.0), run(2, 28.5, z_dim=9)])
