@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lib.batches import to_float
-from lib.intervals import bootstrap_interval
+from lib.intervals import bootstrap_interval, ratio_interval
 from lib.model import CycleVAE
 from lib.sprites import ACTIONS, POSES, VIEWS, P, Sprites
 
@@ -120,23 +120,27 @@ def swap_monitor(sprites: Sprites, watched: dict[str, Swaps]) -> Callable[[Cycle
     return lambda model: {name: summarize(swap_error(model, sprites, swaps))["mse"] for name, swaps in watched.items()}
 
 
-def swap_error_by_attribute(sprites: Sprites, swaps: Swaps, errors: np.ndarray) -> dict[str, dict[str, dict[str, float]]]:
+def swap_error_by_attribute(sprites: Sprites, swaps: Swaps, errors: np.ndarray) -> dict[str, dict[str, object]]:
     """Errors, `summarize`d, of the swaps in which the two characters differ in an attribute and of those in which they do not.
 
-    An attribute in which all or none of the swaps differ is left out.
+    {attribute: {differs, same, ratio, ci95}}, `ratio` that of their MSEs with its 95 % interval over identities. An attribute in
+    which all or none of the swaps differ is left out.
     """
+    identities = [sprites.identity[image] for image in (swaps.s_image, swaps.z_image)]
     a, b = (sprites.labels[sprites.character[image]] for image in (swaps.s_image, swaps.z_image))
     differs = dict(zip(sprites.attributes, (a != b).T, strict=True))
-    return {
-        name: {"differs": summarize(errors[which]), "same": summarize(errors[~which])}
-        for name, which in differs.items()
-        if which.any() and not which.all()
-    }
+    found = {}
+    for name, which in differs.items():
+        if which.any() and not which.all():
+            differ, same = summarize(errors[which]), summarize(errors[~which])
+            interval = ratio_interval(errors[:, 0], which, *identities)
+            found[name] = {"differs": differ, "same": same, "ratio": differ["mse"] / same["mse"], "ci95": interval}
+    return found
 
 
-def swap_error_by_pose(sprites: Sprites, swaps: Swaps, errors: np.ndarray) -> dict[str, dict[str, dict[str, float]]]:
-    """Errors, `summarize`d, of the swaps into each action and into each view."""
-    pose = POSES[sprites.pose[swaps.target]]
+def swap_error_by_pose(sprites: Sprites, images: np.ndarray, errors: np.ndarray) -> dict[str, dict[str, dict[str, float]]]:
+    """Errors (n, 3) of swaps, `summarize`d by the action and by the view of one image (n,) of each: its target or what gave s."""
+    pose = POSES[sprites.pose[images]]
     return {
         factor: {name: summarize(errors[pose[factor] == k]) for k, name in enumerate(names) if (pose[factor] == k).any()}
         for factor, names in (("action", ACTIONS), ("view", VIEWS))
@@ -184,8 +188,9 @@ def nearest_pose_error(images: np.ndarray, sprites: Sprites, characters: np.ndar
     nearest = []
     for image, character in zip(images, characters, strict=True):
         truth = sprites.images[character * P : (character + 1) * P].astype(np.float32) / 255
-        errors = image_errors(np.broadcast_to(image, truth.shape), truth)
-        nearest.append(errors[errors[:, 0].argmin()])
+        difference = (truth - image).reshape(P, -1)
+        best = np.einsum("ij,ij->i", difference, difference).argmin()
+        nearest.append(image_errors(image[None], truth[best : best + 1])[0])
     return np.array(nearest)
 
 

@@ -72,31 +72,36 @@ def sheet(images: np.ndarray, titles: Sequence[str] = (), rows: Sequence[str] = 
 def swap_grid(top: np.ndarray, left: np.ndarray, swaps: np.ndarray, truth: np.ndarray) -> Figure:
     """Style transfer: s from `top` (C, 60, 60, 3), z from `left` (R, ...); `swaps` and, beside them, `truth` (R, C, ...)."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 6.1), layout="constrained")
-    for ax, images, name in zip(
-        axes, (swaps, truth), ("decoded from (z, s)", "truth: the same character in the same pose"), strict=True
-    ):
+    panels = (
+        (swaps, "decoded from (z, s)", "s from the top row, z from the left column"),
+        (truth, "true images", "character of the top row, pose of the left column"),
+    )
+    for ax, (images, name, sources) in zip(axes, panels, strict=True):
         _show_with_headers(ax, images, top, left)
         ax.set_title(name, fontsize=13)
-        ax.set_xlabel("s from the top row, z from the left column", fontsize=13)
+        ax.set_xlabel(sources, fontsize=13)
     return figure
 
 
 def interpolation_grid(grid: np.ndarray, first: np.ndarray, last: np.ndarray) -> Figure:
-    """`grid` (8, 8, 60, 60, 3), s along columns and z along rows; beside it what is decoded in the two corners."""
+    """`grid` (8, 8, 60, 60, 3), s changing from left to right and z downwards; beside it what is decoded in the two corners."""
     figure, axes = plt.subplots(1, 3, figsize=(7.4, 5.4), width_ratios=[1, 7, 1], layout="constrained")
     for ax, image, name in ((axes[0], first, "corner (1, 1)\ndecoded"), (axes[2], last, "corner (8, 8)\ndecoded")):
         _show(ax, image[None, None])
         ax.set_title(name, fontsize=8)
     _show(axes[1], grid)
-    axes[1].set_xlabel("s: from the left sprite's to the right one's", fontsize=14)
-    axes[1].set_ylabel("z: from the left sprite's to the right one's", fontsize=14)
+    axes[1].set_xlabel("s: left sprite's \u2192 right one's", fontsize=13)
+    axes[1].set_ylabel("z: right sprite's \u2190 left one's", fontsize=13)  # which reads upwards
     return figure
 
 
-def loss_curves(history: list[dict[str, float]], references: dict[str, float]) -> Figure:
-    """Training terms and validation errors against images seen; `references` are MSEs drawn as lines in the last panel."""
+def loss_curves(history: list[dict[str, float]], references: dict[str, float], events: dict[str, float]) -> Figure:
+    """Training terms and validation errors against images seen.
+
+    `references` are MSEs, drawn as lines in the last panel; `events` happen after so many images, upright lines in all.
+    """
     terms = {
-        "reconstruction": ("squared error an image", BLUE, "log"), "kl": ("KL(q(z|x) || N(0, I)), nats", ORANGE, "linear"),
+        "reconstruction": ("squared error per image (a sum)", BLUE, "log"), "kl": ("KL(q(z|x) || N(0, I)), nats", ORANGE, "linear"),
         "reverse": ("reverse cycle, L1 of z", VERMILION, "linear"),
     }  # fmt: skip
     figure, axes = plt.subplots(2, 2, figsize=(8.5, 4.2), layout="constrained")
@@ -104,12 +109,15 @@ def loss_curves(history: list[dict[str, float]], references: dict[str, float]) -
     for panel, (name, (label, colour, scale)) in zip(panels, terms.items(), strict=True):
         panel.plot(*_series(history, name), color=colour, lw=1.2)
         panel.set(title=label, xlabel="images seen", yscale=scale)
-    for name, label, colour in (("validation_swap", "swap", VERMILION), ("validation_reconstruction", "own s and z", BLUE)):
+    for name, label, colour in (("validation_swap", "swap", VERMILION), ("validation_reconstruction", "reconstruction", BLUE)):
         ax.plot(*_series(history, name), color=colour, label=label, lw=1.2, marker=".", ms=4)
     for (name, mse), style in zip(references.items(), ("--", ":", "-."), strict=False):
         ax.axhline(mse, color=GREY, ls=style, lw=1, label=name)
     ax.set(title="MSE on validation identities", xlabel="images seen", yscale="log")
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside right lower", title="MSE on validation identities")
+    for (name, images), colour in zip(events.items(), OKABE_ITO.colors[4::-2], strict=False):
+        for panel in axes.flat:
+            panel.axvline(images, color=colour, lw=0.8, label=name)
+    ax.legend(loc="upper right", fontsize=7, ncols=2)
     return figure
 
 
@@ -171,14 +179,14 @@ def cycle_diagram(forward: Sequence[np.ndarray], reverse: Sequence[np.ndarray]) 
 
 
 def predictor_bars(errors: dict[str, dict[str, float]]) -> Figure:
-    """Held-out swap error of the model and of the predictors, as PSNR in dB: {name: {psnr, ...}}."""
+    """Swap error of the model and of the predictors, as PSNR in dB: {name: {psnr, ...}}."""
     figure, ax = plt.subplots(figsize=(6.2, 0.34 * len(errors) + 0.6), layout="constrained")
     values = [error["psnr"] for error in errors.values()]
     colours = [VERMILION if "swap" in name else BLUE if "reconstruction" in name else GREY for name in errors]
     bars = ax.barh(list(errors), values, color=colours)
     ax.bar_label(bars, labels=[f"{value:.1f}" for value in values], padding=3)
     ax.invert_yaxis()
-    ax.set(xlabel="PSNR on unseen identities, dB (from the mean MSE)", xlim=(0, max(values) * 1.1))
+    ax.set(xlabel="PSNR, dB (from the mean MSE)", xlim=(0, max(values) * 1.1))
     return figure
 
 
@@ -226,7 +234,8 @@ def recipe_figure(table: list[dict]) -> Figure:
 
 def block_map(shares: np.ndarray, factors: Sequence[str]) -> Figure:
     """The share (2, F), 0 to 1, of each factor's entropy (rows) that s and z (columns) tell."""
-    figure, ax = plt.subplots(figsize=(2.8, 0.3 * len(factors) + 0.8), layout="constrained")
+    figure, ax = plt.subplots(figsize=(2.8, 0.3 * len(factors) + 1.0), layout="constrained")
+    ax.set_title("share of entropy told")
     ax.imshow(shares.T, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row, pair in enumerate(shares.T):
         for column, share in enumerate(pair):

@@ -53,16 +53,23 @@ def oracle_ceilings(sprites: Sprites, test: np.ndarray) -> dict[str, float]:
 
     Of a pose that need only nearly be right nothing is known but that 1 cannot be exceeded.
     """
-    exact = {**oracle_targets(sprites), "identity": sprites.identity}
-    ceilings = {name: bayes_ceiling(sprites.distinct[test], target[test]) for name, target in exact.items()}
+    ceilings = {name: bayes_ceiling(sprites.distinct[test], target[test]) for name, target in _exact(sprites).items()}
     return {**ceilings, "pose_nearly": 1.0, "both": ceilings["identity"]}
+
+
+def oracle_chance(sprites: Sprites, test: np.ndarray) -> dict[str, float]:
+    """How often on the images `test` (indices) one is right who always names the most frequent class; of a pose, only the exact."""
+    return {name: float(np.bincount(target[test]).max() / len(test)) for name, target in _exact(sprites).items()}
+
+
+def _exact(sprites: Sprites) -> dict[str, np.ndarray]:
+    return {**oracle_targets(sprites), "identity": sprites.identity}
 
 
 def load_oracle(sprites: Sprites, train: np.ndarray, hp: HParams, seed: int, device: torch.device) -> Oracle:
     """The oracle of a source and a split, trained on images of `train` (indices) unless `data/` already has it."""
     targets = {name: torch.from_numpy(target) for name, target in oracle_targets(sprites).items()}
-    torch.manual_seed(seed)
-    oracle = Oracle({name: int(target.max()) + 1 for name, target in targets.items()}).to(device)
+    classes = {name: int(target.max()) + 1 for name, target in targets.items()}
     images_seen = PASSES * hp.probe_images
     path = config.DATA / f"{sprites.source}-oracle.pt"
     stamp = f"{sprites.fingerprint} seed {seed}, {images_seen} images"
@@ -70,10 +77,13 @@ def load_oracle(sprites: Sprites, train: np.ndarray, hp: HParams, seed: int, dev
         try:
             stored = torch.load(path, weights_only=True, map_location=device)
             if stored["stamp"] == stamp:
+                oracle = Oracle(classes).to(device)
                 oracle.load_state_dict(stored["weights"])
                 return oracle.eval()
         except Exception:  # missing, or damaged in any way: trained anew
             pass
+        torch.manual_seed(seed)
+        oracle = Oracle(classes).to(device)
         _fit(oracle, sprites, targets, train, images_seen, seed)
         write_state(path, {"stamp": stamp, "weights": oracle.state_dict()})
     return oracle

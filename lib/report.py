@@ -18,17 +18,19 @@ from lib.files import read_json, write_json, written
 PACKAGES = (
     "torch", "torchvision", "torchmetrics", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib", "papermill", "nbconvert", "typst",
 )  # fmt: skip
+NAMES = {"sprites": "2D Sprites", "drawn": "the drawn sprites"}
 ATTRIBUTION = {
     "sprites": "Sprites: Liberated Pixel Cup (CC-BY-SA 3.0 and GPL 3.0), as published by Reed et al. (NIPS 2015).",
     "drawn": "The sprites were drawn by this project's own code (lib/drawn.py); no foreign art is shown.",
 }
 # measured once, for every report
-BENCHMARKS = {name: ROOT / "benchmarks" / f"{name}.json" for name in ("recipe", "speed", "cost")}
+BENCHMARKS = {name: ROOT / "benchmarks" / f"{name}.json" for name in ("seeds", "recipe", "speed", "cost")}
 WORKING_KL = 1.0  # nats: a z that carries less does not hold a pose
 JUMP = 4.0  # times the mean step: where one of 11 steps takes more than a third of the way, the way is not even
 NOT_ATTRIBUTES = ("character", "identity", "action", "view", "frame", "pose")  # targets of probes
 AGREES = 0.2  # rank correlation, from which on an error in pixels is said to tell of what the oracle doubts
 JUDGE = 0.01  # below the Bayes ceiling: the oracle of swaps is trusted
+HALF = 0.5  # of the way from chance to what is possible, below which an attribute counts as held, or shown, little
 LEAK = 0.1  # of the way from chance to the ceiling, from which on a factor counts as given away
 
 
@@ -71,6 +73,8 @@ def build_report(run: str) -> Path:
     for name, path in BENCHMARKS.items():
         if path.exists():
             results[name] = read_json(path, f"remove it, or measure it again (python -m benchmarks.{name})")
+    if "seeds" in results:
+        results["findings"]["seeds"] = seeds_finding(results["seeds"]["groups"])
     for name, rows_of, finding in (("recipe", "table", recipe_finding), ("cost", "points", cost_finding)):
         if rows_of in results.get(name, ()):  # else nothing was measured, or the comparison is still under way
             from lib import figures  # here, as matplotlib would add seconds to each start of run_all.sh
@@ -115,7 +119,10 @@ def training_finding(training: dict) -> str:
     text = f"The squared error of an image went from {first:.0f}, over the first steps, to {final:.0f}."
     if kl < WORKING_KL:
         return f"{text} z collapsed: it is charged {kl:.2f} nats an image, so it holds no pose: this run failed."
-    return f"{text} z is charged {kl:.1f} nats an image, a bound on what it carries; naming a pose takes {training['pose_nats']:.1f}."
+    return (
+        f"{text} z is charged {kl:.1f} nats an image, an upper bound on what a sample of it carries; naming a pose takes "
+        f"{training['pose_nats']:.1f}."
+    )
 
 
 def match_finding(same_pose: float | None) -> str:
@@ -123,19 +130,21 @@ def match_finding(same_pose: float | None) -> str:
     if same_pose is None:
         return "This run matched no images of different characters."
     return (
-        f"Of two images of different characters that it held to be one pose, {_percent(same_pose)} are, by the labels that it "
-        "did not see."
+        f"Of two images of different characters that the training held to be one pose, {_percent(same_pose)} are, by the labels that "
+        "it did not see."
     )
 
 
 def swap_finding(swap: dict, reconstruction: dict) -> str:
     """On which side of the simple predictors the model stands, and what z brings along that it should not."""
-    test, predictors = swap["test"]["psnr"], swap["predictors"]
+    test, ssim, predictors = swap["test"]["psnr"], swap["test"]["ssim"], swap["predictors"]
     beaten = [name for name, error in predictors.items() if test > error["psnr"]]
     best = max(beaten, key=lambda name: predictors[name]["psnr"], default=None)
     retrieval = predictors["retrieval"]["psnr"]
     if test > retrieval:
         verdict = f"It beats retrieval ({retrieval:.1f} dB): it composes characters and poses that it never saw together."
+        if ssim < (of := predictors["retrieval"]["ssim"]):
+            verdict += f" By structural similarity retrieval, which shows true sprites, is ahead ({of:.3f} to {ssim:.3f})."
     elif best is None:
         verdict = "It beats no simple predictor: this run did not learn to swap."
     else:
@@ -143,25 +152,29 @@ def swap_finding(swap: dict, reconstruction: dict) -> str:
             f"It beats {_plain(best)} ({predictors[best]['psnr']:.1f} dB) but not retrieval ({retrieval:.1f} dB): by this measure "
             "it does not yet do better than remembering the nearest training character."
         )
-    ratios = {name: e["differs"]["mse"] / e["same"]["mse"] for name, e in swap["by_attribute"].items()}
-    worst = max(ratios, key=ratios.get, default=None)
-    brings = worst and (
-        f" The error depends most on the {_plain(worst)}: where the two characters differ in it, it is {ratios[worst]:.2f} times "
-        "that where they do not."
-    )
-    low, high = _psnr_interval(swap["test"])
+    larger = {name: e for name, e in swap["by_attribute"].items() if e["ci95"][0] > 1}
+    if larger:
+        name, e = max(larger.items(), key=lambda item: item[1]["ratio"])
+        brings = (
+            f"The error depends most on the {_plain(name)}: where the two characters differ in it, it is {e['ratio']:.2f} times (95 %: "
+            f"{e['ci95'][0]:.2f} to {e['ci95'][1]:.2f}) that where they do not."
+        )
+    else:
+        brings = "Of no attribute does the interval say that the error is larger where the two characters differ in it."
+    best_codes, (low, high) = swap["best"], _psnr_interval(swap["test"])
     return (
         f"On unseen identities a swap reaches {test:.1f} dB (95 %: {low:.1f} to {high:.1f}) against the true sprite, a plain "
-        f"reconstruction {reconstruction['test']['psnr']:.1f} dB, the best codes for this decoder "
-        f"{swap['best']['best']['psnr']:.1f} dB. {verdict}{brings or ''}"
+        f"reconstruction {reconstruction['test']['psnr']:.1f} dB. On {best_codes['best']['n']} of the swaps the best codes found for "
+        f"this decoder take {best_codes['swap']['psnr']:.1f} to {best_codes['best']['psnr']:.1f} dB. {verdict} {brings}"
     )
 
 
 def prior_finding(prior: dict) -> str:
     """Whether a z from the prior is a pose of the data."""
     return (
-        f"A sprite from z ~ N(0, I) lies at {prior['samples']['psnr']:.1f} dB from the nearest true image of its character, "
-        f"a swap at {prior['swaps']['psnr']:.1f} dB."
+        f"Of {prior['samples']['n']} sprites from z ~ N(0, I), {_percent(prior['as_near'])} are as near to a true image of their "
+        f"character as 19 of 20 swaps are; on average they lie at {prior['samples']['psnr']:.1f} dB from the nearest, swaps at "
+        f"{prior['swaps']['psnr']:.1f} dB."
     )
 
 
@@ -173,7 +186,12 @@ def interpolation_finding(interpolation: dict) -> str:
         f"along one in z {largest['z']:.1f} times (medians over {interpolation['n']} pairs of test sprites)"
     )
     jumpy = [code for code, step in largest.items() if step > JUMP]
-    return f"{text}: a path in {' and in '.join(jumpy)} jumps." if jumpy else f"{text}: neither path jumps."
+    verdict = f"a path in {' and in '.join(jumpy)} jumps" if jumpy else "neither path jumps"
+    return (
+        f"{text}: {verdict}; a step of more than {JUMP:.0f} times the mean is in {_percent(interpolation['jumping_s'])} of the paths "
+        f"in s and {_percent(interpolation['jumping_z'])} of those in z. A decoded end lies at {interpolation['end_psnr']:.1f} dB from "
+        f"the nearest true image of its character, the middle of a path in z at {interpolation['middle_psnr']:.1f} dB."
+    )
 
 
 def oracle_finding(oracle: dict) -> str:
@@ -188,17 +206,26 @@ def oracle_finding(oracle: dict) -> str:
         "is a lower bound"
     )
 
-    told = [what for what, correlation in oracle["rank_correlation"].items() if correlation > AGREES]
-    agree = f"it tells of the {' and the '.join(told)}" if told else "it tells of neither"
-
     def sees(what: str) -> str:
         return f"{_percent(oracle['swap'][what])} ({_percent(truth[what])})"
 
+    chance = oracle["chance"]
+    attributes = [name for name in chance if name not in ("identity", "pose")]
+    little = [name for name in attributes if oracle["swap"][name] - chance[name] < HALF * (truth[name] - chance[name])]
+    shown = [
+        f"the {_plain(name)} (right in {_percent(oracle['swap'][name])}, of true images in {_percent(truth[name])}, chance "
+        f"{_percent(chance[name])})"
+        for name in little
+    ]
+    hidden = f" Swaps show little of {', '.join(shown)}." if shown else ""
+    told = [what for what, correlation in oracle["rank_correlation"].items() if correlation > AGREES]
+    agree = f"it tells of the {' and the '.join(told)}" if told else "it tells of neither"
     return (
-        f"A judge trained on real images sees the right identity in {sees('identity')} of the swaps (of true images), the right pose, "
-        f"but for {oracle['alike_pixels']} pixels, in {sees('pose_nearly')} and both in {sees('both')}; {worth}. In what "
-        f"retrieval gives it sees the right identity in {_percent(oracle['retrieval']['identity'])}. The error in "
-        f"pixels has a rank correlation of {oracle['rank_correlation']['identity']:.2f} with its doubt of the identity and of "
+        f"A judge trained on true images sees the right identity, all but the weapon, in {sees('identity')} of the swaps (of true "
+        f"images), the right pose, but for {oracle['alike_pixels']} pixels, in {sees('pose_nearly')} and both in {sees('both')}; "
+        f"{worth}.{hidden} Retrieval has no test identity to give: there it sees the right one in "
+        f"{_percent(oracle['retrieval']['identity'])}. The error in pixels has a rank correlation of "
+        f"{oracle['rank_correlation']['identity']:.2f} with its doubt of the identity and of "
         f"{oracle['rank_correlation']['pose']:.2f} with that of the pose: {agree}."
     )
 
@@ -241,6 +268,8 @@ def probe_finding(probes: list[dict]) -> str:
         )
     else:
         text += "No attribute is read from z beyond chance. "
+    poor = [f"the {_plain(e['target'])}, {says(e)}" for e in attributes if e["code"] == "s" and leak(e) < HALF]
+    text += f"Of attributes, s hardly names {', '.join(poor)}. " if poor else ""
     holder = "s is not free of the pose" if leak(chosen_probe(probes, "s", "pose")) > LEAK else "s is free of the pose"
     return f"{text}{holder}: it names it {read('s', 'pose')}."
 
@@ -254,11 +283,16 @@ def protocol_finding(protocols: dict[str, dict]) -> str:
         f"{z['published']['uniform']:.2f}: it "
         + ("learnt something." if learnt else "did not learn, so its silence says nothing of z.")
     )
+
+    def named(target: str) -> str:
+        return "in no share that a probe could learn" if s[target] is None else f"in {_percent(s[target])}"
+
     return (
-        f"By the published protocol this model would score {_percent(s['published']['accuracy'])} from s and "
+        f"By the published protocol, cut to {s['published']['epochs']} epochs on {s['published']['images']:,} images, this model "
+        f"would score {_percent(s['published']['accuracy'])} from s and "
         f"{_percent(z['published']['accuracy'])} from z over characters. From s no classifier can have more than "
-        f"{_percent(s['ceiling'])}, as equal images bear different names; ours names the character in {_percent(s['character'])} of "
-        f"unseen poses and the identity in {_percent(s['identity'])}. {silence}"
+        f"{_percent(s['ceiling'])}, as equal images bear different names; ours names the character {named('character')} of "
+        f"unseen poses (there the ceiling is {_percent(s['character_ceiling'])}) and the identity {named('identity')}. {silence}"
     )
 
 
@@ -331,6 +365,19 @@ def failures(results: dict) -> list[str]:
                 f"{_percent(entry['chance'])})."
             )
     return said
+
+
+def seeds_finding(groups: list[dict]) -> str:
+    """What swaps reach over several trainings that differ in their seed, of each kind of run."""
+    said = []
+    for group in groups:
+        swap = next(row for row in group["rows"] if row["what"] == "swap, dB")
+        settings = "".join(f", {name} {value}" for name, value in group["overrides"].items())
+        said.append(
+            f"Over {len(group['seeds'])} seeds swaps of preset {group['preset']}{settings} on {NAMES[group['source']]} reach "
+            f"{swap['mean']:.1f} dB (95 %: {swap['ci95'][0]:.1f} to {swap['ci95'][1]:.1f})."
+        )
+    return " ".join(said)
 
 
 def recipe_finding(table: list[dict]) -> str:

@@ -126,6 +126,7 @@ def test_swap_error_by_attribute_finds_what_z_brings_along(few_sprites, splits):
     found = swap_error_by_attribute(few_sprites, swaps, errors)
     first = few_sprites.attributes[0]
     assert found[first]["differs"]["mse"] == 4 and found[first]["same"]["mse"] == 1
+    assert found[first]["ratio"] == 4 and found[first]["ci95"] == pytest.approx([4, 4])
     assert all(found[name]["differs"]["n"] + found[name]["same"]["n"] == 500 for name in found)
 
 
@@ -135,11 +136,13 @@ def test_the_nearest_pose_of_a_true_image_is_itself(few_sprites):
     assert nearest_pose_error(images * 0, few_sprites, np.array([0, 1]))[:, 0].min() > 0
 
 
-def test_swap_error_by_pose_is_of_the_target(few_sprites, splits):
+def test_swap_error_by_pose_is_of_the_image_that_is_named(few_sprites, splits):
     swaps = sample_swaps(few_sprites, splits["train"], 500, seed=0)
     errors = np.ones((500, 3))
     errors[POSES["view"][few_sprites.pose[swaps.target]] == 2, 0] = 3
-    found = swap_error_by_pose(few_sprites, swaps, errors)
+    found = swap_error_by_pose(few_sprites, swaps.target, errors)
+    elsewhere = swap_error_by_pose(few_sprites, swaps.s_image, errors)
+    assert all(1 < scores["mse"] < 3 for scores in elsewhere["view"].values())
     assert {name: scores["mse"] for name, scores in found["view"].items()} == {"up": 1, "left": 1, "down": 3, "right": 1}
     assert sum(scores["n"] for scores in found["action"].values()) == 500
 

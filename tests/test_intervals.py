@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.intervals import bootstrap_interval
+from lib.intervals import bootstrap_interval, ratio_interval
 
 
 def coverage(draw, trials=300):
@@ -54,6 +54,16 @@ def test_one_value_everywhere_has_no_width_and_weights_count():
     values, weights = np.arange(30) % 3, np.tile([0.0, 0.0, 1.0], 10)
     assert bootstrap_interval(values, identity, weights=weights) == [2, 2]
     assert bootstrap_interval(values, identity, identity[::-1]) == bootstrap_interval(values, identity, identity[::-1])
+
+
+def test_the_interval_of_a_ratio_holds_it_as_often_as_it_says():
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(300):
+        values, a, b = two_way(rng)
+        which = a % 2 == 0
+        low, high = ratio_interval(20 + values + 4 * which, which, a, b)
+        held += low <= 24 / 20 <= high
+    assert 0.90 <= held / 300 <= 0.98
 
 
 def test_more_identities_give_a_narrower_interval():

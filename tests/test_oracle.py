@@ -47,3 +47,24 @@ def test_another_character_or_pose_is_seen_and_doubted(judged, few_sprites):
     assert swapped["identity"].mean() < 0.05 and swapped["pose"].mean() > 0.8
     assert moved["pose_doubt"].mean() > 5 * right["pose_doubt"].mean()
     assert swapped["identity_doubt"].mean() > 5 * right["identity_doubt"].mean()
+
+
+def test_stored_weights_of_other_networks_leave_no_trace(few_sprites, tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "DATA", tmp_path)
+    monkeypatch.setattr(oracle, "_fit", lambda *_: None)
+    train = split_by_identity(few_sprites, 0)["train"]
+    first = oracle.load_oracle(few_sprites, train, HP, 0, CPU)
+    path = tmp_path / f"{few_sprites.source}-oracle.pt"
+    stored = torch.load(path, weights_only=True)
+    *names, _ = stored["weights"]
+    torch.save(stored | {"weights": {name: stored["weights"][name] + 1 for name in names}}, path)
+    again = oracle.load_oracle(few_sprites, train, HP, 0, CPU)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+
+
+def test_chance_is_the_share_of_the_most_frequent_class(few_sprites):
+    test = np.flatnonzero(few_sprites.character < 2)
+    chance = oracle.oracle_chance(few_sprites, test)
+    first, second = few_sprites.labels[:2]
+    assert [chance[name] for name in few_sprites.attributes] == [1.0 if same else 0.5 for same in first == second]
+    assert chance["pose"] == 1 / P and set(chance) == {*few_sprites.attributes, "pose", "identity"}

@@ -8,6 +8,7 @@ import nbformat
 import pytest
 
 from benchmarks.recipe import summary
+from benchmarks.seeds import compare
 from lib import config, pipeline, report
 from lib.config import UserError
 
@@ -87,12 +88,13 @@ def test_results_are_joined_and_hold_finite_numbers_only(reports):
 def swap(test):
     predictors = {"black": 12.0, "mean": 15.3, "pose_mean": 18.8, "additive": 21.3, "retrieval": 26.1}
     by_attribute = {
-        "skin": {"differs": {"mse": 3.0}, "same": {"mse": 2.0}},
-        "legs": {"differs": {"mse": 2.0}, "same": {"mse": 2.0}},
+        "skin": {"ratio": 1.5, "ci95": [1.2, 1.8]},
+        "hair": {"ratio": 1.9, "ci95": [0.9, 2.9]},
     }
-    errors = {name: {"psnr": value} for name, value in predictors.items()}
-    score = {"psnr": test, "ci95": [10 ** (-(test + 0.5) / 10), 10 ** (-(test - 0.7) / 10)]}
-    return {"test": score, "predictors": errors, "by_attribute": by_attribute, "best": {"best": {"psnr": 31.0}}}
+    errors = {name: {"psnr": value, "ssim": 0.97} for name, value in predictors.items()}
+    score = {"psnr": test, "ssim": 0.93, "ci95": [10 ** (-(test + 0.5) / 10), 10 ** (-(test - 0.7) / 10)]}
+    best = {"swap": {"psnr": test, "n": 100}, "best": {"psnr": 31.0, "n": 100}}
+    return {"test": score, "predictors": errors, "by_attribute": by_attribute, "best": best}
 
 
 @pytest.mark.parametrize(
@@ -106,8 +108,20 @@ def swap(test):
 )
 def test_the_verdict_on_swaps_follows_from_the_numbers(psnr, verdict):
     finding = report.swap_finding(swap(psnr), {"test": {"psnr": 30.0}})
-    assert re.search(verdict, finding) and "depends most on the skin" in finding and "1.50 times" in finding
-    assert f"{psnr} dB (95 %: {psnr - 0.7:.1f} to {psnr + 0.5:.1f})" in finding and "for this decoder 31.0 dB" in finding
+    assert (
+        re.search(verdict, finding) and "depends most on the skin" in finding and "1.50 times (95 %: 1.20 to 1.80)" in finding
+    )
+    assert f"{psnr} dB (95 %: {psnr - 0.7:.1f} to {psnr + 0.5:.1f})" in finding
+    assert f"On 100 of the swaps the best codes found for this decoder take {psnr} to 31.0 dB" in finding
+    assert ("retrieval, which shows true sprites, is ahead (0.970 to 0.930)" in finding) == (psnr > 26.1)
+
+
+def test_a_difference_that_may_be_chance_is_not_told():
+    swaps = swap(27.0)
+    del swaps["by_attribute"]["skin"]
+    assert "Of no attribute does the interval say that the error is larger" in report.swap_finding(
+        swaps, {"test": {"psnr": 30.0}}
+    )
 
 
 @pytest.mark.parametrize("as_published", [None, True, False])
@@ -155,12 +169,13 @@ def test_the_headline_takes_the_chosen_probes_and_turns_errors_into_decibels():
     assert [row["value"] for row in untrained] == [24.0, *[None] * 5]
 
 
-def oracle(pose=0.98):
+def oracle(pose=0.98, weapon=0.74):
     ceilings = {"skin": 1.0, "weapon": 0.74, "pose": 0.98, "identity": 0.999, "pose_nearly": 1.0, "both": 0.999}
     truth = {**ceilings, "pose": pose, "both": 0.5}
-    swaps = {**truth, "identity": 0.6}
+    swaps = {**truth, "identity": 0.6, "weapon": weapon}
     return {
         "ceilings": ceilings,
+        "chance": {"skin": 0.3, "weapon": 0.5, "pose": 0.006, "identity": 0.02},
         "truth": truth,
         "swap": swaps,
         "retrieval": {"identity": 0.002},
@@ -171,20 +186,25 @@ def oracle(pose=0.98):
 
 def test_a_judge_is_trusted_as_far_as_it_is_right_on_true_images():
     trusted = report.oracle_finding(oracle())
-    assert "In what retrieval gives it sees the right identity in 0.2 %." in trusted
+    assert "Retrieval has no test identity to give: there it sees the right one in 0.2 %." in trusted
+    assert "Swaps show little" not in trusted
     assert "within a point of the ceiling" in trusted and "it tells of the identity." in trusted
     weak = report.oracle_finding(oracle(pose=0.9))
     assert "8.0 points below the ceiling in the pose" in weak and "lower bound" in weak
-    assert "sees the right identity in 60.0 % (99.9 %) of the swaps" in weak
+    assert "sees the right identity, all but the weapon, in 60.0 % (99.9 %) of the swaps" in weak
+    lost = report.oracle_finding(oracle(weapon=0.6))
+    assert "Swaps show little of the weapon (right in 60.0 %, of true images in 74.0 %, chance 50.0 %)." in lost
 
 
 def test_a_published_probe_worse_than_a_guess_is_said_not_to_have_learnt():
-    ours = {"character": 0.5, "identity": 0.99, "ceiling": 0.737}
-    s = {"published": {"accuracy": 0.67, "cross_entropy": 1.0, "uniform": 6.51}, **ours}
+    ours = {"character": 0.5, "identity": None, "ceiling": 0.737, "character_ceiling": 0.757}
+    s = {"published": {"accuracy": 0.67, "cross_entropy": 1.0, "uniform": 6.51, "epochs": 3, "images": 20_000}, **ours}
     for cross_entropy, verdict in ((7.05, "did not learn"), (5.0, "learnt something")):
         z = {"published": {"accuracy": 0.002, "cross_entropy": cross_entropy, "uniform": 6.51}, **ours}
         finding = report.protocol_finding({"s": s, "z": z})
         assert verdict in finding and "67.0 % from s and 0.2 % from z" in finding and "more than 73.7 %" in finding
+        assert "cut to 3 epochs on 20,000 images" in finding and "(there the ceiling is 75.7 %)" in finding
+        assert "the identity in no share that a probe could learn" in finding
 
 
 def test_blocks_name_the_factors_that_the_wrong_code_tells():
@@ -199,7 +219,7 @@ def test_blocks_name_the_factors_that_the_wrong_code_tells():
 
 
 def test_matches_are_told_by_their_share_that_is_right():
-    assert "held to be one pose, 85.0 % are" in report.match_finding(0.85)
+    assert "that the training held to be one pose, 85.0 % are" in report.match_finding(0.85)
     assert report.match_finding(None) == "This run matched no images of different characters."
 
 
@@ -226,7 +246,9 @@ def test_a_run_that_failed_is_called_so():
 def test_leaks_are_named_on_either_side():
     leaking = report.probe_finding(probes(leak=0.3))
     assert "gives away the skin, in 80.0 %" in leaking and "a sample of z gives away no attribute" in leaking
-    assert "No attribute is read from z" in report.probe_finding(probes(leak=0.01))
+    assert "No attribute is read from z" in report.probe_finding(probes(leak=0.01)) and "s hardly names" not in leaking
+    poor = [{**entry, "accuracy": 0.6} if (entry["code"], entry["target"]) == ("s", "skin") else entry for entry in probes()]
+    assert "Of attributes, s hardly names the skin, in 60.0 % (chance 50.0 %). " in report.probe_finding(poor)
     assert "s is not free of the pose" in leaking
     assert "s is free of the pose" in report.probe_finding(probes(pose_from_s=0.5))
 
@@ -237,8 +259,11 @@ def test_a_probe_that_did_not_train_gives_no_number():
 
 
 def test_a_path_that_jumps_is_called_so():
-    even = {"end_psnr": 25.0, "largest_step_s": 1.5, "largest_step_z": 2.0, "n": 100}
-    assert "neither path jumps" in report.interpolation_finding(even)
+    even = {"end_psnr": 25.0, "middle_psnr": 22.0, "largest_step_s": 1.5, "largest_step_z": 2.0, "n": 100}
+    even |= {"jumping_s": 0.0, "jumping_z": 0.05}
+    finding = report.interpolation_finding(even)
+    assert "neither path jumps; a step of more than 4 times the mean is in 0.0 % of the paths in s and 5.0 %" in finding
+    assert "25.0 dB from the nearest true image" in finding and "middle of a path in z at 22.0 dB" in finding
     assert "a path in z jumps" in report.interpolation_finding({**even, "largest_step_z": 9.0})
 
 
@@ -286,14 +311,21 @@ def test_the_report_is_typeset_with_what_the_benchmarks_measured(reports, tmp_pa
     if measured == "whole":
         recipe["table"] = summary(trainings)
     (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    others = [results | {"seed": seed} for seed in range(3)]
+    (tmp_path / "seeds.json").write_text(json.dumps({"groups": compare(others)}))
     (tmp_path / "cost.json").write_text(json.dumps({"threads": 1, "turns": 3, "points": cost_points()}))
     speed = config.ROOT / "benchmarks" / "speed.json"
-    paths = {"recipe": tmp_path / "recipe.json", "speed": speed, "cost": tmp_path / "cost.json"}
+    paths = {
+        "seeds": tmp_path / "seeds.json",
+        "recipe": tmp_path / "recipe.json",
+        "speed": speed,
+        "cost": tmp_path / "cost.json",
+    }
     monkeypatch.setattr(report, "BENCHMARKS", {} if measured == "nothing" else paths)
     assert report.build_report("drawn").stat().st_size > 100_000
     content = json.loads((reports / "drawn" / "results.json").read_text())
     assert all(name in content for name in report.BENCHMARKS)
-    assert ("speed" in content, "cost" in content["findings"]) == (measured != "nothing",) * 2
+    assert ("speed" in content, *(name in content["findings"] for name in ("cost", "seeds"))) == (measured != "nothing",) * 3
     assert ("recipe" in content["findings"]) == (measured == "whole")
     assert (reports / "drawn" / "figures" / "recipe.svg").exists() == (measured == "whole")
 

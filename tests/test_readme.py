@@ -7,7 +7,7 @@ import pytest
 
 from lib.config import ROOT
 from lib.pipeline import NOTEBOOKS
-from lib.report import NOT_ATTRIBUTES, by_attributes, chosen_probe
+from lib.report import BENCHMARKS, NOT_ATTRIBUTES, by_attributes, chosen_probe
 from lib.report import leak as leaked
 
 README = ROOT / "README.md"
@@ -95,7 +95,19 @@ def timings_table(runs):
     return table("2 CPU cores", [*times, speed])
 
 
-TABLES = {"results": results_table, "timings": timings_table}
+def seeds_table(_):
+    groups = json.loads(BENCHMARKS["seeds"].read_text())["groups"]
+    kinds = [f"{RUNS[of['source']]}, `{of['preset']}`, seeds {of['seeds'][0]} to {of['seeds'][-1]}" for of in groups]
+    rows = [
+        [row["what"], *("{mean:.1f} ({ci95[0]:.1f} to {ci95[1]:.1f})".format(**of["rows"][k]) for of in groups)]
+        for k, row in enumerate(groups[0]["rows"])
+    ]
+    return "\n".join(
+        f"| {' | '.join(cells)} |" for cells in (["mean (95 % over seeds)", *kinds], ["---"] * (1 + len(kinds)), *rows)
+    )
+
+
+TABLES = {"results": results_table, "seeds": seeds_table, "timings": timings_table}
 
 
 def section(name):
