@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
 from torchvision.utils import make_grid
 
 from lib.batches import to_float, to_uint8
@@ -117,7 +118,10 @@ def loss_curves(history: list[dict[str, float]], references: dict[str, float], e
     for (name, images), colour in zip(events.items(), OKABE_ITO.colors[4::-2], strict=False):
         for panel in axes.flat:
             panel.axvline(images, color=colour, lw=0.8, label=name)
-    ax.legend(loc="upper right", fontsize=7, ncols=2)
+    for panel in axes.flat:
+        panel.xaxis.set_major_locator(MaxNLocator(5))
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.legend(loc="upper right", fontsize=7, ncols=2, frameon=True, edgecolor="none")
     return figure
 
 
