@@ -14,7 +14,7 @@ from lib.command import command
 from lib.config import UserError, run_dir
 from lib.files import read_json, write_json
 from lib.intervals import t_interval
-from lib.report import NOT_ATTRIBUTES, leak
+from lib.report import attribute_probes, leak
 
 SETTINGS = ("source", "preset", "overrides")
 JUDGED = {"identity": "identity", "pose_nearly": "pose, nearly", "both": "both"}
@@ -34,8 +34,7 @@ def measured(results: dict) -> dict[str, float | None]:
     of_codes = {row["what"]: row["value"] for row in results["headline"][1:]}
     of_codes |= {f"swaps judged right: {name}": results["oracle"]["swap"][what] for what, name in JUDGED.items()}
     for code, name in (("z_mu", "mean"), ("z", "sample")):
-        attributes = [e for e in probes if e["code"] == code and e["chosen"] and e["target"] not in NOT_ATTRIBUTES]
-        of_codes[f"the attribute told most by z ({name})"] = max(map(leak, attributes))
+        of_codes[f"the attribute told most by z ({name})"] = max(map(leak, attribute_probes(probes, code)))
     shares = {f"{what}, %": None if share is None else 100 * share for what, share in of_codes.items()}
     return {**{f"{name}, dB": e["psnr"] for name, e in psnrs.items()}, **shares}
 

@@ -27,6 +27,7 @@ ATTRIBUTION = {
 BENCHMARKS = {name: ROOT / "benchmarks" / f"{name}.json" for name in ("seeds", "recipe", "speed", "cost")}
 WORKING_KL = 1.0  # nats: a z that carries less does not hold a pose
 JUMP = 4.0  # times the mean step: where one of 11 steps takes more than a third of the way, the way is not even
+NO_SHARE = "in no share that a probe could learn"
 NOT_ATTRIBUTES = ("character", "identity", "action", "view", "frame", "pose")  # targets of probes
 AGREES = 0.2  # rank correlation, from which on an error in pixels is said to tell of what the oracle doubts
 JUDGE = 0.01  # below the Bayes ceiling: the oracle of swaps is trusted
@@ -73,15 +74,15 @@ def build_report(run: str) -> Path:
     for name, path in BENCHMARKS.items():
         if path.exists():
             results[name] = read_json(path, f"remove it, or measure it again (python -m benchmarks.{name})")
-    if "seeds" in results:
-        results["findings"]["seeds"] = seeds_finding(results["seeds"]["groups"])
-    for name, rows_of, finding in (("recipe", "table", recipe_finding), ("cost", "points", cost_finding)):
+    shown = (("seeds", "groups", seeds_finding), ("recipe", "table", recipe_finding), ("cost", "points", cost_finding))
+    for name, rows_of, finding in shown:
         if rows_of in results.get(name, ()):  # else nothing was measured, or the comparison is still under way
             from lib import figures  # here, as matplotlib would add seconds to each start of run_all.sh
 
             rows = results[name][rows_of]
             results["findings"][name] = finding(rows)
-            figures.write_figure(folder / "figures" / f"{name}.svg", getattr(figures, f"{name}_figure")(rows))
+            if draw := getattr(figures, f"{name}_figure", None):
+                figures.write_figure(folder / "figures" / f"{name}.svg", draw(rows))
     write_json(folder / "results.json", results)
     text = folder / "report.typ"
     shutil.copyfile(ROOT / "reports" / "report.typ", text)
@@ -240,20 +241,29 @@ def by_attributes(probes: list[dict], code: str) -> dict:
     return next(e for e in probes if (e["code"], e["kind"]) == (code, "attributes"))
 
 
+def attribute_probes(probes: list[dict], code: str) -> list[dict]:
+    """The chosen entries of all attributes of the characters, read from a code."""
+    return [e for e in probes if e["code"] == code and e["chosen"] and e["target"] not in NOT_ATTRIBUTES]
+
+
+def learnt(entry: dict) -> float | None:
+    """The accuracy of a probe; None where it did not train, so that it is no evidence."""
+    return entry["accuracy"] if entry["trained"] else None
+
+
 def probe_finding(probes: list[dict]) -> str:
     """Who and which pose each code gives away, between chance and ceiling; identity also by its attributes."""
 
     def says(entry: dict) -> str:
         if not entry["trained"]:
-            return "in no share that a probe could learn"
+            return NO_SHARE
         ceiling = f", ceiling {_percent(entry['ceiling'])}" if entry["ceiling"] < 0.9995 else ""
         return f"in {_percent(entry['accuracy'])} (chance {_percent(entry['chance'])}{ceiling})"
 
     def read(code: str, target: str) -> str:
         return says(chosen_probe(probes, code, target))
 
-    attributes = [e for e in probes if e["chosen"] and e["target"] not in NOT_ATTRIBUTES]
-    leaks = {code: [e for e in attributes if e["code"] == code and leak(e) > LEAK] for code in ("z_mu", "z")}
+    leaks = {code: [e for e in attribute_probes(probes, code) if leak(e) > LEAK] for code in ("z_mu", "z")}
     text = (
         f"s names the identity {read('s', 'identity')} of the images, the mean of z {read('z_mu', 'identity')} or, attribute by "
         f"attribute, {says(by_attributes(probes, 'z_mu'))}. The mean of z names the pose {read('z_mu', 'pose')}, a sample of "
@@ -268,7 +278,7 @@ def probe_finding(probes: list[dict]) -> str:
         )
     else:
         text += "No attribute is read from z beyond chance. "
-    poor = [f"the {_plain(e['target'])}, {says(e)}" for e in attributes if e["code"] == "s" and leak(e) < HALF]
+    poor = [f"the {_plain(e['target'])}, {says(e)}" for e in attribute_probes(probes, "s") if leak(e) < HALF]
     text += f"Of attributes, s hardly names {', '.join(poor)}. " if poor else ""
     holder = "s is not free of the pose" if leak(chosen_probe(probes, "s", "pose")) > LEAK else "s is free of the pose"
     return f"{text}{holder}: it names it {read('s', 'pose')}."
@@ -285,7 +295,7 @@ def protocol_finding(protocols: dict[str, dict]) -> str:
     )
 
     def named(target: str) -> str:
-        return "in no share that a probe could learn" if s[target] is None else f"in {_percent(s[target])}"
+        return NO_SHARE if s[target] is None else f"in {_percent(s[target])}"
 
     return (
         f"By the published protocol, cut to {s['published']['epochs']} epochs on {s['published']['images']:,} images, this model "
@@ -338,9 +348,8 @@ def headline(results: dict) -> list[dict]:
         "pose from s": chosen_probe(probes, "s", "pose"),
     }
     for what, entry in asked.items():
-        value = entry["accuracy"] if entry["trained"] else None
         rows.append(
-            {"what": what, "value": value, "ci95": entry["ci95"], "floor": entry["chance"], "ceiling": entry["ceiling"]}
+            {"what": what, "value": learnt(entry), "ci95": entry["ci95"], "floor": entry["chance"], "ceiling": entry["ceiling"]}
         )
     return rows
 

@@ -7,7 +7,7 @@ import pytest
 
 from lib.config import ROOT
 from lib.pipeline import NOTEBOOKS
-from lib.report import BENCHMARKS, NOT_ATTRIBUTES, by_attributes, chosen_probe
+from lib.report import BENCHMARKS, attribute_probes, by_attributes, chosen_probe
 from lib.report import leak as leaked
 
 README = ROOT / "README.md"
@@ -47,8 +47,7 @@ def results_table(runs):
     def leak(name, code):
         cells = []
         for results in runs.values():
-            entries = [e for e in results["probes"] if e["code"] == code and e["chosen"] and e["target"] not in NOT_ATTRIBUTES]
-            worst = max(entries, key=leaked)
+            worst = max(attribute_probes(results["probes"], code), key=leaked)
             cells.append(f"{worst['target'].replace('_', ' ')}: {100 * leaked(worst):.0f} % of the way from chance to ceiling")
         return [name, *cells]
 
