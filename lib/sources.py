@@ -53,8 +53,7 @@ def create_sprites(source: str, archive: str | Path | None = None, progress: boo
     """
     path = stored_path(source)
     if source == "drawn":
-        code = Path(drawn.__file__).read_bytes() + repr(ANIMATIONS).encode()
-        fingerprint = f"drawn {hashlib.sha256(code).hexdigest()}"
+        fingerprint = drawn.FINGERPRINT
     else:
         found = find_archive(archive)
         if found is None and path.exists():

@@ -1,5 +1,6 @@
 """The drawn sprites have the structure of the published ones, and every attribute can be seen."""
 
+import hashlib
 import itertools
 import time
 
@@ -37,6 +38,12 @@ def test_structure(sprites):
     assert sprites.labels.shape == (characters, len(NAMES)) and sprites.labels.dtype == np.uint8
     assert sprites.n_identities >= 96 and characters == 2 * sprites.n_identities
     assert np.array_equal(sprites.numbers, np.arange(characters)) and len(np.unique(sprites.labels, axis=0)) == characters
+
+
+def test_the_fingerprint_names_these_images(sprites):
+    images = hashlib.sha256(sprites.images).hexdigest()
+    assert images == "0f682cd64a97df0c49ecb909fdf654369756d0e5c8caaf203b8fc92db60249a1", "give FINGERPRINT another value, too"
+    assert sprites.fingerprint == drawn.FINGERPRINT
 
 
 def test_moves_have_the_published_frames():

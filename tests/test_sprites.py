@@ -252,16 +252,14 @@ def test_sprites_are_reused_until_the_archive_changes(folder, data_folder, monke
     assert sources.create_sprites("sprites").n_characters == 2  # the archive may be put away once it is read
 
 
-def test_drawn_sprites_are_redrawn_when_their_code_changes(tmp_path, monkeypatch):
-    code = tmp_path / "drawn.py"
-    code.write_text("one way to draw")
+def test_drawn_sprites_are_redrawn_when_their_fingerprint_changes(monkeypatch):
     draws = []
-    monkeypatch.setattr(drawn, "__file__", str(code))
     monkeypatch.setattr(drawn, "draw_sprites", lambda progress: draws.append(1) or planted(unique(6)))
+    monkeypatch.setattr(drawn, "FINGERPRINT", "drawn 1")
     sources.create_sprites("drawn")
     sources.create_sprites("drawn")
     assert len(draws) == 1
-    code.write_text("another way")
+    monkeypatch.setattr(drawn, "FINGERPRINT", "drawn 2")
     sources.create_sprites("drawn")
     assert len(draws) == 2
 
