@@ -7,4 +7,4 @@ if [ "$1" = --jupyter ]; then
   shift
   exec "$PYTHON" -P -m jupyterlab --ServerApp.root_dir="$ROOT" --LabApp.default_url=/lab/tree/notebooks "$@"
 fi
-exec "$PYTHON" -P -m lib.pipeline "$@"  # -P: a folder `lib` in the working directory is not ours
+exec "$PYTHON" -P -m lib.commands.run_all "$@"  # -P: a folder `lib` in the working directory is not ours

@@ -22,14 +22,15 @@ import numpy as np
 import torch
 
 from benchmarks.speed import CPU, WARM_UP, our_steps, seconds_a_step
-from lib.command import command, end_with_parent
 from lib.config import make_hparams
-from lib.figures import cost_figure, write_figure
-from lib.files import write_json
-from lib.matching import find_matches
-from lib.model import CycleVAE, dense_decoder, encode_images, folded_encoder
-from lib.sources import create_sprites
-from lib.sprites import SIZE, SOURCES, P
+from lib.data.sources import create_sprites
+from lib.data.sprites import SIZE, SOURCES, P
+from lib.method.matching import find_matches
+from lib.method.networks import CycleVAE, dense_decoder, encode_images, folded_encoder
+from lib.report.figures import cost_figure, write_figure
+from lib.system.errors import command
+from lib.system.files import write_json
+from lib.system.processes import end_with_parent
 
 FAST = make_hparams("fast")
 BASE = {"images": 90 * P, "size": SIZE, "z_dim": FAST.z_dim, "s_dim": FAST.s_dim, "batch_images": FAST.batch_images}

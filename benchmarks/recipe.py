@@ -20,19 +20,21 @@ import numpy as np
 import torch
 
 from benchmarks.speed import WARM_UP, our_steps, seconds_a_step
-from lib import config
-from lib.batches import valid_mask
-from lib.command import command
-from lib.config import HParams, UserError, make_hparams
-from lib.evaluate import psnr, reconstruction_swaps, sample_swaps, summarize, swap_error
-from lib.figures import recipe_figure, write_figure
-from lib.files import write_json
-from lib.intervals import t_interval
-from lib.matching import find_matches
-from lib.model import CycleVAE
-from lib.sources import create_sprites
-from lib.sprites import SOURCES, Sprites, split_by_identity
-from lib.train import choose_device, fit, new_run
+from lib.config import HParams, make_hparams
+from lib.data.sources import create_sprites
+from lib.data.sprites import SOURCES, Sprites, split_by_identity
+from lib.evaluation.intervals import t_interval
+from lib.evaluation.swaps import psnr, reconstruction_swaps, sample_swaps, summarize, swap_error
+from lib.method.matching import find_matches
+from lib.method.networks import CycleVAE
+from lib.method.runs import new_run
+from lib.method.sampling import valid_mask
+from lib.method.training import fit
+from lib.report.figures import recipe_figure, write_figure
+from lib.system import paths
+from lib.system.devices import choose_device
+from lib.system.errors import UserError, command
+from lib.system.files import write_json
 
 CHANGES = {  # a row of the table each: what it is called, and the hyper-parameters that take the value of preset `fast`
     "as published": (),
@@ -123,7 +125,7 @@ def main() -> None:
         if not same:
             raise UserError(f"{options.json} holds another comparison, or none: name another file, or remove it")
     with tempfile.TemporaryDirectory(prefix="cycle-vae-recipe-") as folder:
-        config.REPORTS = Path(folder)
+        paths.REPORTS = Path(folder)
         if "images" not in content:
             content["images"] = images_in(options.seconds, sprites, device)
             write_json(options.json, content)

@@ -10,11 +10,11 @@ together: each kind gets a table of its own. Intervals are Student's t over the 
 import argparse
 from pathlib import Path
 
-from lib.command import command
-from lib.config import UserError, run_dir
-from lib.files import read_json, write_json
-from lib.intervals import t_interval
-from lib.report import attribute_probes, leak
+from lib.evaluation.intervals import t_interval
+from lib.report.findings import attribute_probes, leak
+from lib.system.errors import UserError, command
+from lib.system.files import read_json, write_json
+from lib.system.paths import run_dir
 
 SETTINGS = ("source", "preset", "overrides")
 JUDGED = {"identity": "identity", "pose_nearly": "pose, nearly", "both": "both"}

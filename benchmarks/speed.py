@@ -23,15 +23,17 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from lib.batches import sample_groups, to_float, valid_mask
-from lib.command import command
 from lib.config import HParams, make_hparams
-from lib.files import write_json
-from lib.losses import kl_to_standard_normal, reparameterize
-from lib.model import CycleVAE
-from lib.sources import create_sprites
-from lib.sprites import SIZE, SOURCES, Sprites, split_by_identity
-from lib.train import Objective, make_optimizers, train_step
+from lib.data.images import to_float
+from lib.data.sources import create_sprites
+from lib.data.sprites import SIZE, SOURCES, Sprites, split_by_identity
+from lib.method.losses import kl_to_standard_normal, reparameterize
+from lib.method.networks import CycleVAE
+from lib.method.parallel import Objective
+from lib.method.sampling import sample_groups, valid_mask
+from lib.method.step import make_optimizers, train_step
+from lib.system.errors import command
+from lib.system.files import write_json
 
 PAIRS = 16  # a step of the reference
 PICKLES = 2_000
@@ -94,7 +96,7 @@ def reference_steps(sprites: Sprites, train: np.ndarray, folder: Path) -> Iterat
 
 
 def our_steps(model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams, device: torch.device) -> Iterator[None]:
-    """The training step of `lib.train`, with what `fit` does for each: each `next` is one."""
+    """The training step of `lib.method`, with what `fit` does for each: each `next` is one."""
     model.to(device, memory_format=torch.channels_last)
     optimizers, objective = make_optimizers(model, hp), Objective(model, device)
     images = torch.from_numpy(images).to(device)

@@ -8,24 +8,11 @@ import ast
 import dataclasses
 import difflib
 import math
-import os
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("CYCLE_VAE_DATA", ROOT / "data"))
-REPORTS = Path(os.environ.get("CYCLE_VAE_REPORTS", ROOT / "reports"))
-
-
-class UserError(Exception):
-    """A fault that the user can mend: its text is one sentence that says what is wrong and what to do."""
-
-    def _render_traceback_(self) -> list[str]:
-        """What Jupyter shows in place of a traceback."""
-        return [f"{type(self).__name__}: {self}"]
+from lib.system.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -88,11 +75,14 @@ class HParams:
 
 
 CHOICES = {"architecture": ("published", "dense"), "norm": ("instance", "group")}
+
+
 LOWEST = {
     "z_dim": 1, "s_dim": 1, "reconstruction_weight": 0, "kl_weight": 0, "reverse_weight": 0, "kl_warmup": 0, "match_from": 0,
     "match_characters": 2, "group_size": 2, "batch_images": 4, "images_seen": 1, "learning_rate": 0, "beta2": 0, "lr_warmup": 0,
     "reverse_every": 1, "swap_samples": 100, "probe_images": 500, "probe_epochs": 1, "tsne_points": 100,
 }  # fmt: skip
+
 
 PRESETS = {
     "paper": dict(
@@ -135,22 +125,6 @@ def check_parameters(executed: Sequence[str], seed: object = 0) -> None:
             for name in _assigned(given):
                 if name not in known:
                     raise _unknown("parameter", name, known)
-
-
-def run_name(source: str, preset: str, seed: int, overrides: dict[str, object]) -> str:
-    """The default name of a run: the source alone for default settings, else every setting that differs."""
-    if preset == "fast" and seed == 0 and not overrides:
-        return source
-    return "-".join([source, preset, f"seed{seed}", *(f"{name}={value}" for name, value in sorted(overrides.items()))])
-
-
-def run_dir(run: str) -> Path:
-    """The folder of a run, `reports/<run>`. Raises `UserError` where the name could not be a folder's."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,99}", run):
-        raise UserError(
-            f"'{run}' cannot name a run: use up to 100 letters, digits, '.', '_', '=', '+' and '-', a letter or digit first"
-        )
-    return REPORTS / run
 
 
 def _convert(name: str, value: object, kind: type) -> object:

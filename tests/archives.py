@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 import scipy.io
 
-from lib.drawn import character_labels, draw_characters
-from lib.sources import ARCHIVE, LABELS
-from lib.sprites import ANIMATIONS, P
+from lib.data.archive import ARCHIVE, LABELS
+from lib.data.drawn import character_labels, draw_characters
+from lib.data.sprites import ANIMATIONS, P
 
 
 def write_archive(folder: Path, characters: int) -> Path:

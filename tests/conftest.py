@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.drawn import ATTRIBUTES, character_labels, draw_characters
-from lib.sprites import Sprites, distinct_images
+from lib.data.drawn import ATTRIBUTES, character_labels, draw_characters
+from lib.data.sprites import Sprites, distinct_images
 
 BUILD = Path(__file__).parents[2] / "shared" / "sprites" / "build_archive.py"
 

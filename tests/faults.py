@@ -33,11 +33,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from lib import config
-from lib.config import LOWEST, PRESETS, ROOT, HParams, UserError, check_seed, make_hparams
-from lib.sources import ARCHIVE, download_archive, read_archive
+from lib.config import LOWEST, PRESETS, HParams, check_seed, make_hparams
+from lib.data.archive import ARCHIVE, read_archive
+from lib.data.sources import download_archive
+from lib.system import paths
+from lib.system.errors import UserError
+from lib.system.paths import ROOT
 from tests.archives import BAD_FILES, Mirror, bad_tars, write_archive, write_tar
-from tests.test_setup import call, make_tree, require_tiny, start
+from tests.system.test_setup import call, make_tree, require_tiny, start
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 NONE = "(none can be)"
@@ -129,13 +132,13 @@ class Place:
 
     def launch(self, run: str, before: str = "") -> tuple[object, ...]:
         """A training of 40 steps, checkpointed every `CHECKPOINT` seconds, after the statement `before`."""
-        code = f"import lib.train as t; t.CHECKPOINT_SECONDS, t.MONITORED_POINTS = {CHECKPOINT}, 1; {before}"
-        code += "\nfrom lib.launch import main; main()"
+        code = f"import lib.method.training as t; t.CHECKPOINT_SECONDS, t.MONITORED_POINTS = {CHECKPOINT}, 1; {before}"
+        code += "\nfrom lib.commands.train import main; main()"
         return sys.executable, "-P", "-c", code, "--source=sprites", "--preset=smoke", SMALL, run
 
     def python(self, code: str) -> tuple[object, ...]:
         """Statements as a command of this project."""
-        return sys.executable, "-P", "-c", f"from lib.command import command\nwith command('python'):\n    {code}"
+        return sys.executable, "-P", "-c", f"from lib.system.errors import command\nwith command('python'):\n    {code}"
 
     def done(self, *command: object) -> None:
         """Runs a command that must succeed."""
@@ -152,7 +155,7 @@ class Place:
 
     def create(self) -> tuple[object, ...]:
         """What notebook 1 does first: the data from the archive."""
-        return self.python(f"from lib.sources import create_sprites; create_sprites('sprites', {str(self.archive)!r})")
+        return self.python(f"from lib.data.sources import create_sprites; create_sprites('sprites', {str(self.archive)!r})")
 
     def make_data(self) -> None:
         self.done(*self.create())
@@ -291,7 +294,7 @@ def killed_pipeline(place: Place) -> Iterator[Row]:
 
     pdf = place.reports / "killed" / "report.pdf"
     before = pdf.read_bytes()
-    typeset = "from lib import report; report.build_report('killed')"
+    typeset = "from lib.report import build; build.build_report('killed')"
     for number in SIGNALS:
         kill = f"import os, typst; typst.compile_with_warnings = lambda *_, **__: os.kill(os.getpid(), {int(number)})"
         ended = place.run(*place.python(f"{kill}; {typeset}"))
@@ -345,7 +348,7 @@ def killed_training(place: Place) -> Iterator[Row]:
             history[name] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
         assert history[number.name] == history["never"]
         yield row
-    write = "from pathlib import Path; from lib import files; files.write_json(Path('data/new.json'), {})"
+    write = "from pathlib import Path; from lib.system import files; files.write_json(Path('data/new.json'), {})"
     ended = place.run(*place.python(f"import os; os.replace = lambda *_: os.kill(os.getpid(), 9); {write}"))
     assert ended.status == -9 and not (place.data / "new.json").exists()
     (partial,) = place.data.glob(".new.json.*.partial")
@@ -443,7 +446,7 @@ def disk(place: Place) -> Iterator[Row]:
         row = full(place, "figure", ended, left)
         remount("size=500m")
         figure = place.python(
-            "from matplotlib.figure import Figure; from lib.figures import save_figure; save_figure('r', 'f', Figure())"
+            "from matplotlib.figure import Figure; from lib.report.figures import save_figure; save_figure('r', 'f', Figure())"
         )
         place.done(*figure)
         yield row
@@ -531,7 +534,7 @@ def checkpoints(place: Place) -> Iterator[Row]:
         (place.reports / "bad" / name).parent.mkdir(exist_ok=True)
         (place.reports / "bad" / name).write_bytes(content)
         ended = place.run(*place.launch("bad"))
-        expect(ended, 1, f"lib.launch: .*{says}.*: (delete it|start afresh|name this one)")
+        expect(ended, 1, f"lib.commands.train: .*{says}.*: (delete it|start afresh|name this one)")
         assert (place.reports / "bad" / name).read_bytes() == content and not touched.exists()
         shutil.rmtree(place.reports / "bad")
         yield Row(f"{name} {fault}", shown(ended.sentence, place), "1", "the file, as it was", "names the file")
@@ -614,7 +617,7 @@ def downloads(place: Place) -> Iterator[Row]:
     part = target.with_name(f"{ARCHIVE}.part")
 
     def fetch(*addresses: str, timeout: float = 5) -> Path:
-        config.DATA = place.data
+        paths.DATA = place.data
         return download_archive(addresses, progress=False, timeout=timeout)
 
     def row(fault: str, sentence: str) -> Row:

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from benchmarks import cost, recipe, seeds, speed
-from lib import config
-from lib.config import UserError, make_hparams
-from lib.sprites import P
+from lib.config import make_hparams
+from lib.data.sprites import P
+from lib.system import paths
+from lib.system.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -45,7 +46,7 @@ def test_the_rows_of_the_recipe_are_as_long_as_their_rates_allow(few_sprites, mo
 
 
 def test_a_row_of_the_recipe_is_trained_for_its_length_and_judged(few_sprites, tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "REPORTS", tmp_path)
+    monkeypatch.setattr(paths, "REPORTS", tmp_path)
     monkeypatch.setattr(recipe, "make_hparams", lambda preset, **set: make_hparams(preset, **{**set, "swap_samples": 100}))
     training = recipe.measure(few_sprites, len(recipe.CHANGES) - 1, 1, 640, CPU)
     assert 0 < training["seconds"] and training["images"] == 640
@@ -107,7 +108,7 @@ def test_larger_images_are_the_sprites_over_and_over_with_every_pixel_repeated(f
 
 def test_runs_that_differ_in_their_seed_give_an_interval():
     def run(seed, psnr, preset="fast", **of_hparams):
-        results = json.loads((config.ROOT / "reports" / "drawn" / "results.json").read_text())
+        results = json.loads((paths.ROOT / "reports" / "drawn" / "results.json").read_text())
         results |= {"seed": seed, "preset": preset}
         results["swap"]["test"]["psnr"] = psnr
         results["training"]["hparams"] |= of_hparams

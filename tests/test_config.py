@@ -1,6 +1,8 @@
 import pytest
 
-from lib.config import HParams, UserError, check_parameters, make_hparams, run_dir, run_name
+from lib.config import HParams, check_parameters, make_hparams
+from lib.system.errors import UserError
+from lib.system.paths import run_dir, run_name
 
 
 def test_paper_is_the_published_method():

@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from lib.config import ROOT, make_hparams
-from lib.pipeline import NOTEBOOKS
+from lib.commands.run_all import NOTEBOOKS
+from lib.config import make_hparams
+from lib.system.paths import ROOT
 
 PATHS = [ROOT / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS]
 

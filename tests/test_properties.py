@@ -7,9 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lib.config import HParams, UserError, make_hparams, run_dir
-from lib.sources import read_archive
-from lib.sprites import P, Sprites, distinct_images, split_by_identity
+from lib.config import HParams, make_hparams
+from lib.data.archive import read_archive
+from lib.data.sprites import P, Sprites, distinct_images, split_by_identity
+from lib.system.errors import UserError
+from lib.system.paths import run_dir
 from tests.archives import write_archive
 
 repeatable = functools.partial(settings, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))

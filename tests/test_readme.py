@@ -5,10 +5,11 @@ import re
 
 import pytest
 
-from lib.config import ROOT
-from lib.pipeline import NOTEBOOKS
-from lib.report import BENCHMARKS, attribute_probes, by_attributes, chosen_probe
-from lib.report import leak as leaked
+from lib.commands.run_all import NOTEBOOKS
+from lib.report.build import BENCHMARKS
+from lib.report.findings import attribute_probes, by_attributes, chosen_probe
+from lib.report.findings import leak as leaked
+from lib.system.paths import ROOT
 
 README = ROOT / "README.md"
 RUNS = {"drawn": "drawn sprites", "sprites": "2D Sprites"}

@@ -1,0 +1,148 @@
+"""The drawn sprites have the structure of the published ones, and every attribute can be seen."""
+
+import hashlib
+import itertools
+import time
+
+import numpy as np
+import pytest
+
+from lib.data import drawn
+from lib.data.drawn import ATTRIBUTES, MOVES, PARTS, Part, character_labels, draw_characters, draw_sprites
+from lib.data.sprites import ACTIONS, ANIMATIONS, POSES, SIZE, VIEWS, P
+
+NAMES = tuple(ATTRIBUTES)
+
+
+@pytest.fixture(scope="module")
+def sprites():
+    start = time.process_time()
+    data = draw_sprites(progress=False)
+    assert time.process_time() - start < 20
+    return data
+
+
+@pytest.fixture(scope="module")
+def by_pose(sprites):
+    return sprites.images.reshape(-1, P, SIZE, SIZE, 3)
+
+
+def poses_of(*actions: str) -> np.ndarray:
+    return np.flatnonzero([ACTIONS[pose["action"]] in actions for pose in POSES])
+
+
+def test_structure(sprites):
+    characters = len(sprites.labels)
+    assert sprites.source == "drawn" and sprites.attributes == NAMES and len(NAMES) >= 7 and NAMES[-1] == "weapon"
+    assert sprites.images.shape == (characters * P, SIZE, SIZE, 3) and sprites.images.dtype == np.uint8
+    assert sprites.labels.shape == (characters, len(NAMES)) and sprites.labels.dtype == np.uint8
+    assert sprites.n_identities >= 96 and characters == 2 * sprites.n_identities
+    assert np.array_equal(sprites.numbers, np.arange(characters)) and len(np.unique(sprites.labels, axis=0)) == characters
+
+
+def test_the_fingerprint_names_these_images(sprites):
+    images = hashlib.sha256(sprites.images).hexdigest()
+    assert images == "0f682cd64a97df0c49ecb909fdf654369756d0e5c8caaf203b8fc92db60249a1", "give FINGERPRINT another value, too"
+    assert sprites.fingerprint == drawn.FINGERPRINT
+
+
+def test_moves_have_the_published_frames():
+    for action, _, frames in ANIMATIONS:
+        assert len(MOVES[action].split()) == 17 * frames
+
+
+def test_any_two_attributes_are_balanced_and_outfits_differ_twice():
+    labels = character_labels().astype(int)
+    for a, b in itertools.combinations(range(len(NAMES)), 2):
+        counts = np.unique(labels[:, [a, b]], axis=0, return_counts=True)[1]
+        assert len(counts) == len(ATTRIBUTES[NAMES[a]]) * len(ATTRIBUTES[NAMES[b]]) and len(set(counts)) == 1
+    outfits = np.unique(labels[:, 1:-1], axis=0)
+    differences = (outfits[:, None] != outfits[None]).sum(axis=2)
+    assert differences[~np.eye(len(outfits), dtype=bool)].min() == 2
+
+
+def test_no_two_identities_and_no_two_poses_look_the_same(sprites):
+    images = len(np.unique(sprites.distinct))
+    assert len(np.unique(np.stack([sprites.distinct, sprites.identity]), axis=1).T) == images
+    assert len(np.unique(np.stack([sprites.distinct, sprites.pose]), axis=1).T) == images
+
+
+@pytest.fixture(scope="module")
+def variants() -> dict[tuple[str, int], np.ndarray]:
+    """(4, P, 60, 60, 3): four outfits with one attribute set to a value, for each value of each attribute."""
+    keys = [(name, value) for name, values in ATTRIBUTES.items() for value in range(len(values))]
+    labels = np.repeat(character_labels()[None, 5::97], len(keys), axis=0)
+    for row, (name, value) in zip(labels, keys, strict=True):
+        row[:, NAMES.index(name)] = value
+    images = draw_characters(labels.reshape(-1, len(NAMES)))
+    return dict(zip(keys, images.reshape(len(keys), -1, P, SIZE, SIZE, 3), strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES[:-1])
+def test_attribute_shows_in_every_pose(variants, name):
+    for one, other in itertools.combinations(range(len(ATTRIBUTES[name])), 2):
+        assert (variants[name, one] != variants[name, other]).any(axis=-1).sum(axis=(2, 3)).min() >= 4
+
+
+def test_weapon_twins_differ_only_where_the_weapon_is_out(by_pose, sprites):
+    assert np.array_equal(sprites.labels[::2, :-1], sprites.labels[1::2, :-1])
+    assert (sprites.labels[::2, -1] == 0).all() and (sprites.labels[1::2, -1] == 1).all()
+    differ = np.array([(by_pose[::2, p] != by_pose[1::2, p]).any(axis=(1, 2, 3)).mean() for p in range(P)])
+    assert (differ[poses_of("spellcast", "walk", "hurt")] == 0).all()
+    for action in ("thrust", "slash", "shoot"):
+        assert (differ[poses_of(action)] > 0.9).mean() > 0.7
+    assert 0.4 < (differ == 0).mean() < 0.6
+
+
+def test_subset_equals_the_whole(by_pose, sprites):
+    some = [3, 200, 383]
+    again = draw_characters(sprites.labels[some]).reshape(-1, P, SIZE, SIZE, 3)
+    assert np.array_equal(again, by_pose[some])
+
+
+def test_figure_stands_whole_on_black(by_pose):
+    assert not by_pose[:, :, [0, -1]].any() and not by_pose[:, :, :, [0, -1]].any()
+    cover = by_pose[::7].any(axis=-1).mean(axis=(2, 3))
+    assert 0.08 < cover.min() and cover.max() < 0.4 and 0.15 < cover.mean() < 0.3
+
+
+def test_palette_is_small(by_pose):
+    red, green, blue = np.moveaxis(by_pose[::31].astype(np.int32), -1, 0)
+    assert np.count_nonzero(np.bincount((red * 65536 + green * 256 + blue).ravel())) <= 300
+
+
+def test_face_shows_from_the_front_and_the_sides_alone(by_pose):
+    eye = (by_pose[:8] == drawn.MATERIALS["eye"]).all(axis=-1).any(axis=(2, 3))
+    view = np.array([VIEWS[pose["view"]] for pose in POSES])
+    walking = poses_of("walk")
+    assert eye[:, walking[view[walking] != "up"]].all() and not eye[:, view == "up"].any()
+
+
+def test_right_is_left_seen_from_the_other_side(by_pose):
+    """Standing still nearly the mirror image; striking not, as the weapon stays in the right hand."""
+
+    def unlike(action: str, frame: int) -> float:
+        left, right = (
+            next(p for p in poses_of(action) if VIEWS[POSES[p]["view"]] == view and POSES[p]["frame"] == frame)
+            for view in ("left", "right")
+        )
+        mirrored = np.roll(by_pose[:, right, :, ::-1].any(axis=-1), 1, axis=2)  # about column 30
+        return (by_pose[:, left].any(axis=-1) != mirrored).mean()
+
+    assert unlike("walk", 0) < 0.02 < unlike("slash", 4)
+
+
+def test_hat_is_added_as_the_docstring_says(monkeypatch):
+    def draw_hat(canvas, pose, value):
+        if value == 1:
+            drawn.fill(canvas, drawn.ellipse((pose.head[0], pose.head[1] - 6), 8.4, 3.4), "red")
+
+    bare = draw_characters(character_labels()[:1])
+    with_hat = {**ATTRIBUTES, "hat": ("none", "cap")}
+    with_hat["weapon"] = with_hat.pop("weapon")
+    monkeypatch.setattr(drawn, "ATTRIBUTES", with_hat)
+    monkeypatch.setattr(drawn, "PARTS", (*PARTS, Part("hat", draw_hat, lambda pose: 2.5)))
+    labels = character_labels()[[0, 2]]
+    assert len(character_labels()) == 2 * 384 and labels[:, -2].tolist() == [0, 1]
+    without, hatted = np.split(draw_characters(labels), 2)
+    assert np.array_equal(without, bare) and (hatted != bare).any(axis=(1, 2, 3)).all()

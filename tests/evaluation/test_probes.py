@@ -1,0 +1,245 @@
+"""Probes and what is computed from them, on codes that were planted: perfect, useless, swapped, leaking, constant, twice the same."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib.config import make_hparams
+from lib.data.images import to_float
+from lib.data.sprites import bayes_ceiling, split_by_identity
+from lib.evaluation.codes import encode_all
+from lib.evaluation.disentanglement import block_scores, told
+from lib.evaluation.probes import (
+    KINDS,
+    WHO,
+    Probe,
+    by_attributes,
+    control_targets,
+    fit_prediction,
+    fit_probes,
+    online_code_length,
+    probe_targets,
+    score,
+    unseen_poses,
+)
+from lib.method.runs import new_run, save_run
+from lib.system import paths
+
+HP = make_hparams("fast", probe_images=4_000, probe_epochs=8)
+RNG = np.random.default_rng(0)
+
+# a small world: 60 identities, every combination of three attributes, each in 40 poses; the splits are of identities
+ATTRIBUTES = np.stack(np.unravel_index(np.arange(60), (3, 4, 5)), axis=1)
+POSES = 40
+IDENTITY, POSE = np.divmod(np.arange(60 * POSES), POSES)
+TARGETS = {"a": ATTRIBUTES[IDENTITY, 0], "b": ATTRIBUTES[IDENTITY, 1], "c": ATTRIBUTES[IDENTITY, 2], "pose": POSE}
+SPLITS = {
+    name: np.flatnonzero(np.isin(IDENTITY, part))
+    for name, part in zip(("train", "validation", "test"), np.split(RNG.permutation(60), [36, 48]), strict=True)
+}
+
+
+def one_hot(*targets):
+    return np.concatenate([np.eye(target.max() + 1, dtype=np.float32)[target] for target in targets], axis=1)
+
+
+def noisy(code, noise=0.05):
+    return (code + noise * RNG.normal(size=code.shape)).astype(np.float32)
+
+
+PERFECT_S, PERFECT_Z = noisy(one_hot(*(TARGETS[name] for name in "abc"))), noisy(one_hot(POSE))
+READ = {"linear": 0.97, "mlp": 0.97, "knn": 0.7}  # at least; the neighbours of an unseen combination share some of it only
+USELESS = RNG.normal(size=(len(POSE), 10)).astype(np.float32)
+
+
+def leaking(code, other, share):
+    """`code` with the other beside it in a share of the images, else nothing."""
+    shown = RNG.random((len(code), 1)) < share
+    return np.concatenate([code, np.where(shown, other, 0)], axis=1).astype(np.float32)
+
+
+def scores(code, kind="mlp"):
+    probes = fit_probes(kind, code, TARGETS, SPLITS, HP, seed=0)
+    return {name: score(probe, TARGETS[name], SPLITS["test"], IDENTITY) for name, probe in probes.items()}
+
+
+def verdict(s, z, kind="mlp"):
+    """Block scores of two codes, from the same functions and in the same order as notebook 5 takes them."""
+    nats = np.array([[found["nats"] for found in scores(code, kind).values()] for code in (s, z)])
+    entropy = np.log([3, 4, 5, POSES])
+    return block_scores(told(nats, entropy), np.array([True, True, True, False]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_perfect_codes_are_read_and_useless_and_constant_ones_are_not(kind):
+    for found in (scores(PERFECT_S, kind)[name] for name in "abc"):
+        low, high = found["ci95"]
+        assert found["accuracy"] > READ[kind] and found["trained"] and low <= found["accuracy"] <= high
+    assert scores(PERFECT_Z, kind)["pose"]["accuracy"] > 0.97
+    for code in (USELESS, np.ones((len(POSE), 3), np.float32)):
+        for found in scores(code, kind).values():
+            assert found["accuracy"] <= found["chance"] + 0.12 and found["nats"] < 0.15
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_blocks_tell_perfect_from_swapped_doubled_and_useless(kind):
+    ideal = verdict(PERFECT_S, PERFECT_Z, kind)
+    least = 0.8 if kind != "knn" else 0.4
+    assert min(ideal[name] for name in ("disentanglement", "completeness", "gap", "informativeness")) > least
+    swapped = verdict(PERFECT_Z, PERFECT_S, kind)
+    assert swapped["gap"] < -least and swapped["disentanglement"] > least
+    both = np.concatenate([PERFECT_S, PERFECT_Z], axis=1)
+    doubled = verdict(both, both, kind)
+    assert abs(doubled["gap"]) < 0.05 and doubled["completeness"] < 0.05
+    useless = verdict(USELESS, USELESS, kind)
+    assert useless["informativeness"] < 0.1 and abs(useless["gap"]) < 0.05
+
+
+def test_leaks_are_ordered_by_their_share_whichever_code_leaks():
+    shares = (0.0, 0.25, 0.5, 1.0)
+    into_z = [verdict(PERFECT_S, leaking(PERFECT_Z, PERFECT_S, share), "linear") for share in shares]
+    into_s = [verdict(leaking(PERFECT_S, PERFECT_Z, share), PERFECT_Z, "linear") for share in shares]
+    for found, code in ((into_z, "z"), (into_s, "s")):
+        gaps = [scores["gap"] for scores in found]
+        purity = [scores["disentanglement_of"][code] for scores in found]
+        assert gaps == sorted(gaps, reverse=True) and gaps[0] - gaps[-1] > 0.2
+        assert purity == sorted(purity, reverse=True) and purity[0] - purity[-1] > 0.5
+
+
+def test_a_leak_is_read_in_its_share_within_its_interval():
+    """A code that names the attribute in a share of the images and else says nothing is read in share + (1 - share) / classes."""
+    for share in (0.2, 0.5, 0.8):
+        code = leaking(USELESS[:, :2], one_hot(TARGETS["a"]), share)
+        found = scores(code)["a"]
+        low, high = found["ci95"]
+        assert low - 0.03 <= share + (1 - share) / 3 <= high + 0.03
+
+
+def test_detail_that_a_small_network_is_slow_to_find_is_found():
+    """The class is in the last digit of a number, as who can hide in z below the scale of the pose."""
+    x = RNG.random((len(POSE), 1))
+    digit = (np.floor(x[:, 0] * 24) % 3).astype(np.int64)
+    parts = dict(zip(SPLITS, np.split(RNG.permutation(len(POSE)), [1_600, 2_000]), strict=True))
+    found = fit_probes("mlp", x.astype(np.float32), {"digit": digit}, parts, HP, seed=0)["digit"]
+    assert score(found, digit, parts["test"], np.arange(len(POSE)))["accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_the_scale_of_a_code_does_not_matter(kind, scale):
+    assert scores(PERFECT_S * np.float32(scale), kind)["c"]["accuracy"] > READ[kind]
+
+
+def test_probes_fitted_together_are_as_if_fitted_apart():
+    together = fit_probes("mlp", PERFECT_S, TARGETS, SPLITS, HP, seed=0)["b"]
+    apart = fit_probes("mlp", PERFECT_S, {"b": TARGETS["b"]}, SPLITS, HP, seed=0)["b"]
+    assert (together.log_posterior.argmax(1) == apart.log_posterior.argmax(1)).mean() > 0.99
+
+
+def test_no_constant_answer_beats_chance():
+    """Also where the most frequent class of the test is not that of training, as among a few unseen identities."""
+    target = np.zeros(len(POSE), np.int64)
+    target[SPLITS["test"][:336]] = 1
+    probe = fit_probes("linear", USELESS * 0 + 1, {"t": target}, SPLITS, HP, seed=0)["t"]
+    found = score(probe, target, SPLITS["test"], IDENTITY)
+    assert found["chance"] == pytest.approx(0.7) and found["accuracy"] <= found["chance"] and found["nats"] == 0
+
+
+def test_a_probe_worse_than_a_guess_on_its_training_images_did_not_train():
+    posterior = np.log(np.full((len(SPLITS["test"]), 3), 1 / 3))
+    assert not score(Probe(posterior, 1.2, 1.2), TARGETS["a"], SPLITS["test"], IDENTITY)["trained"]
+    assert score(Probe(posterior, 1.2, 1.0), TARGETS["a"], SPLITS["test"], IDENTITY)["trained"]
+
+
+def test_nats_are_those_of_the_posterior():
+    """A posterior that is right with certainty tells the whole entropy, one that says nothing tells 0, a wrong one no less."""
+    y = TARGETS["a"][SPLITS["test"]]
+    share = np.bincount(y) / len(y)
+    entropy = -(share * np.log(share)).sum()
+    for posterior, told_nats in ((np.eye(3)[y], entropy), (np.tile(share, (len(y), 1)), 0), (np.eye(3)[(y + 1) % 3], 0)):
+        probe = Probe(np.log(np.maximum(posterior, 1e-9)), 0.0, 0.0)
+        assert score(probe, TARGETS["a"], SPLITS["test"], IDENTITY)["nats"] == pytest.approx(told_nats, abs=1e-6)
+
+
+def test_an_online_code_is_short_where_the_code_tells_and_as_long_as_a_guess_where_not():
+    hp = make_hparams("fast", probe_images=1_400, probe_epochs=8)
+    lengths = [
+        online_code_length("mlp", code, TARGETS["a"], SPLITS, hp, seed=0)
+        for code in (PERFECT_S, leaking(USELESS, PERFECT_S, 0.5), USELESS)
+    ]
+    nats = [length["nats"] for length in lengths]
+    assert lengths[0]["uniform"] == pytest.approx(np.log(3))
+    assert nats == sorted(nats) and nats[0] < 0.3 * np.log(3) and nats[2] > 0.9 * np.log(3)
+
+
+def test_controls_are_the_attributes_dealt_out_anew(few_sprites):
+    controls, targets = control_targets(few_sprites, seed=0), probe_targets(few_sprites)
+    assert set(controls) == set(few_sprites.attributes)
+    for name, control in controls.items():
+        np.testing.assert_array_equal(np.bincount(control), np.bincount(targets[name]))
+        assert all(len(set(control[few_sprites.character == c])) == 1 for c in range(few_sprites.n_characters))
+    assert any((control != targets[name]).any() for name, control in controls.items())
+
+
+def test_bayes_ceiling():
+    distinct = np.array([0, 0, 1, 1, 2, 3])
+    assert bayes_ceiling(distinct, np.array([0, 1, 2, 3, 4, 5])) == pytest.approx(4 / 6)
+    assert bayes_ceiling(distinct, np.array([0, 0, 1, 1, 1, 0])) == 1
+    assert bayes_ceiling(np.zeros(5, int), np.array([0, 0, 0, 1, 2])) == pytest.approx(3 / 5)
+
+
+def test_no_probe_is_tested_on_an_image_it_was_trained_on(few_sprites):
+    for parts in (unseen_poses(few_sprites, seed=0), split_by_identity(few_sprites, 0)):
+        train, validation, test = (set(few_sprites.distinct[part]) for part in parts.values())
+        assert test and not train & test and not train & validation and not validation & test
+    assert set(WHO) < set(probe_targets(few_sprites))
+
+
+def test_targets_are_those_of_the_sprites(few_sprites):
+    targets = probe_targets(few_sprites)
+    assert {name: int(targets[name].max()) + 1 for name in ("action", "view", "frame", "pose")} == {
+        "action": 6, "view": 4, "frame": 13, "pose": 178,
+    }  # fmt: skip
+    assert all(len(target) == len(few_sprites.images) and target.dtype == np.int64 for target in targets.values())
+
+
+@pytest.mark.parametrize("certainty", [0.9, 0.0])
+def test_an_identity_by_its_attributes_is_right_or_at_chance_as_they_are(few_sprites, certainty):
+    test = split_by_identity(few_sprites, 0)["test"]
+    labels, probes = few_sprites.labels[few_sprites.character[test]], {}
+    for k, name in enumerate(few_sprites.attributes):
+        K = int(few_sprites.labels[:, k].max()) + 1
+        posterior = np.full((len(test), K), (1 - certainty) / K)
+        posterior[np.arange(len(test)), labels[:, k]] += certainty
+        probes[name] = Probe(np.log(posterior), 0.0, 0.0)
+    found = score(by_attributes(few_sprites, probes), few_sprites.identity, test, few_sprites.identity)
+    assert found["accuracy"] == 1 if certainty else found["accuracy"] <= found["chance"] < 1
+    assert found["n"] == len(test)
+
+
+def test_prediction_of_a_function_and_of_noise():
+    x = RNG.normal(size=(6_000, 4)).astype(np.float32)
+    mixed = (x @ RNG.normal(size=(4, 3)) * 5 + 2).astype(np.float32)
+    parts = dict(zip(SPLITS, np.split(RNG.permutation(6_000), [4_000, 5_000]), strict=True))
+    predicted, found = fit_prediction(x, mixed, parts, HP, seed=0)
+    assert found["r2"] > 0.95 and predicted.shape == mixed.shape
+    noise = RNG.normal(size=(6_000, 3)).astype(np.float32)
+    assert fit_prediction(x, noise, parts, HP, seed=0)[1]["r2"] == pytest.approx(0, abs=0.1)
+
+
+def test_codes_are_computed_once_and_anew_for_another_model(few_sprites, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "REPORTS", tmp_path)
+    run = new_run("codes", few_sprites, "smoke", 0, make_hparams("smoke"))
+    run.model.eval()
+    save_run(run)
+    first = encode_all(run, few_sprites)
+    with torch.no_grad():
+        one = run.model.encode(to_float(few_sprites.images[7:8]))
+    np.testing.assert_allclose(first.z_mu[7], one.z_mu[0], atol=1e-4)
+    np.testing.assert_allclose(first.s[7], one.s[0], atol=1e-4)
+    monkeypatch.setattr(run.model, "encode", lambda x: pytest.fail("the codes were computed again"))
+    np.testing.assert_array_equal(encode_all(run, few_sprites).s, first.s)
+    other = new_run("codes", few_sprites, "smoke", 1, make_hparams("smoke"))
+    other.model.eval()
+    save_run(other)
+    assert not np.array_equal(encode_all(other, few_sprites).s, first.s)

@@ -1,0 +1,160 @@
+"""Matches of images whose poses are known: clean, useless and missing ones; and how they are drawn."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from lib.config import make_hparams
+from lib.data.sprites import P
+from lib.evaluation.swaps import match_score
+from lib.method import matching
+from lib.method.matching import assign, features, find_matches
+from lib.method.networks import CycleVAE, Latents
+from lib.method.sampling import sample_matched
+
+C = 12
+EVERY = torch.ones(C, P, dtype=torch.bool)
+
+
+@pytest.fixture
+def find(monkeypatch):
+    """Matches by planted features, the pose's point moved by the character's own and by noise; and their score.
+
+    The images are but their indices, and the poses of a character in any order, so that the place of an image tells nothing.
+    """
+
+    def run(scale=1.0, noise=0.0, valid=EVERY, **overrides):
+        rng = np.random.default_rng(0)
+        pose = np.concatenate([rng.permutation(P) for _ in range(C)])
+        planted = scale * rng.normal(size=(P, 8))[pose] + noise * rng.normal(size=(C * P, 8))
+        planted += 0.1 * rng.normal(size=(C, 8)).repeat(P, axis=0)
+        monkeypatch.setattr(matching, "encode_images", lambda model, images: Latents(*[torch.tensor(images)] * 3))
+        monkeypatch.setattr(matching, "features", lambda z_mu, images: [planted[of] for of in images])
+        matches = find_matches(None, np.arange(C * P), valid, make_hparams("smoke", **overrides), seed=0)
+        return matches, match_score(SimpleNamespace(pose=pose), matches)
+
+    return run
+
+
+def test_clean_features_are_matched_without_a_mistake(find):
+    matches, same_pose = find()
+    assert same_pose == 1
+    assert (matches.sort(dim=1).values == torch.arange(C * P).view(C, P)).all()
+
+
+def test_useless_features_are_matched_by_chance(find):
+    assert find(scale=0.0, noise=1.0)[1] < 0.05
+
+
+def test_noise_costs_some_matches(find):
+    assert 0.3 < find(noise=0.5)[1] < 0.95
+
+
+def test_images_that_may_not_be_used_are_not_matched(find):
+    valid = EVERY.clone()
+    valid[3] = False
+    valid[4, 50:] = False
+    matches, same_pose = find(valid=valid)
+    assert same_pose > 0.95
+    assert (matches[3] == -1).all() and (matches[4] >= 0).sum() == 50
+    used = torch.zeros(C * P, dtype=torch.bool)
+    used[matches[matches >= 0]] = True
+    assert torch.equal(used.view(C, P), valid)
+
+
+def test_the_nearest_of_several_ends_counts(find, monkeypatch):
+    """The first start is said to end far from the images, in prototypes that are worth nothing."""
+    settle, ends = matching.settle, []
+
+    def first_spoilt(described, prototypes):
+        left, settled = settle(described, prototypes)
+        ends.append(left)
+        return (left, settled) if len(ends) > 1 else (10 * left, 0 * settled)
+
+    monkeypatch.setattr(matching, "settle", first_spoilt)
+    assert find(noise=0.1)[1] > 0.9
+    assert len(ends) == matching.STARTS
+
+
+def test_at_most_so_many_characters_are_matched(find):
+    assert (find(match_characters=5)[0] >= 0).any(dim=1).sum() == 5
+
+
+def test_the_character_with_the_most_images_need_not_be_among_those_that_are_matched(find):
+    valid = EVERY.clone()
+    valid[1:, 100:] = False
+    for most in range(C):  # whichever character it is
+        found = find(valid=valid.roll(most, dims=0), match_characters=5)[0]
+        assert (found >= 0).any(dim=1).sum() == 5 and found.shape[1] in (100, P)
+
+
+def test_drawn_sprites_are_matched_better_than_by_chance_even_by_an_untrained_model(few_sprites):
+    torch.manual_seed(0)
+    hp = make_hparams("smoke")
+    valid = torch.ones(len(few_sprites.labels), P, dtype=torch.bool)
+    matches = find_matches(CycleVAE(hp), few_sprites.images, valid, hp, seed=0)
+    assert match_score(few_sprites, matches) > 0.3
+
+
+def test_features_weigh_z_edges_and_outline_as_told_and_forget_a_characters_mean():
+    rng = np.random.default_rng(0)
+    shapes = rng.random((6, 60, 60, 1)) < rng.random((6, 15, 15, 1)).repeat(4, 1).repeat(4, 2)
+    z = rng.normal(size=(12, 3)).astype(np.float32)
+    z[6:] = z[:6]
+    grey = (shapes * np.array([200, 200, 200])).astype(np.uint8)
+    one, same = features(z, [grey, grey])
+    np.testing.assert_allclose(one, same, atol=1e-5)
+    assert np.concatenate([one, same]).var(axis=0).sum() == pytest.approx(2.25, rel=1e-4)
+    marked = grey.copy()
+    marked[:, :4, :4] = 77  # in each of its images, so it tells nothing of the pose
+    before, after = features(z, [grey, grey])[0], features(z, [marked, marked])[0]
+    np.testing.assert_allclose((before @ before.T) ** 2, (after @ after.T) ** 2, rtol=0.2, atol=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # of the outlines' components, as these are all alike
+def test_edges_are_where_the_brightness_changes_and_forget_the_hue():
+    z = np.zeros((8, 1), dtype=np.float32)
+    dark = np.full((4, 60, 60, 3), 10, dtype=np.uint8)  # all of one outline, so that only edges differ
+    for image, (row, column) in enumerate([(9, 9), (9, 10), (30, 30), (31, 31)]):
+        dark[image, row : row + 12, column : column + 12] = (200, 100, 60)
+    own, hue = features(z, [dark, dark[..., ::-1].copy()])
+    np.testing.assert_allclose(own, hue, atol=1e-5)
+    distance = np.square(own[:, None] - own).sum(-1)
+    assert max(distance[0, 1], distance[2, 3]) < 0.5 * distance[:2, 2:].min()
+
+
+def test_assignment_by_hand():
+    prototypes = np.array([[0.0], [1.0], [5.0]])
+    assert assign(np.array([[0.2], [0.4]]), prototypes).tolist() == [0, 1]  # both are nearest to the first; the nearer gets it
+
+
+def test_groups_are_drawn_two_by_two_at_the_same_prototypes():
+    generator = torch.Generator().manual_seed(0)
+    rng = np.random.default_rng(0)
+    prototype = np.stack([rng.permutation(P) for _ in range(4)])  # of each image
+    matches = torch.from_numpy(np.argsort(prototype, axis=1) + P * np.arange(4)[:, None])
+    seen = set()
+    for _ in range(400):
+        index, matched = sample_matched(EVERY[:4], matches, 3, 4, generator)
+        characters, places = index // P, torch.from_numpy(prototype.reshape(-1))[index]
+        assert (characters == characters[:, :1]).all() and len(set(characters[:, 0].tolist())) == 4
+        assert matched.all() and torch.equal(places[0::2], places[1::2])
+        assert all(len(set(row.tolist())) == 3 for row in places)
+        seen |= set(places.flatten().tolist())
+    assert len(seen) == P
+
+
+def test_characters_without_common_prototypes_stay_as_they_were_drawn():
+    matches = torch.arange(3 * P).view(3, P).clone()
+    matches[2] = -1
+    generator = torch.Generator().manual_seed(0)
+    drawn = []
+    for _ in range(30):
+        index, matched = sample_matched(EVERY[:3], matches, 4, 3, generator)
+        both = set((index[:2, 0] // P).tolist()) == {0, 1}
+        assert matched.tolist() == [both, both, False]
+        assert all(len(set(row.tolist())) == 4 for row in index)
+        drawn.append(both)
+    assert 0 < sum(drawn) < 30

@@ -1,0 +1,190 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from lib.config import make_hparams
+from lib.data.sprites import split_by_identity
+from lib.method.parallel import Objective
+from lib.method.runs import load_run, new_run
+from lib.method.step import kl_weight, learning_rate, make_optimizers, train_step
+from lib.method.training import fit
+from lib.system import paths
+from lib.system.devices import choose_device
+from lib.system.errors import UserError
+from lib.system.files import held
+
+CPU = torch.device("cpu")
+TINY = dict(images_seen=640, batch_images=32, lr_warmup=3)
+
+
+@pytest.fixture
+def reports(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "REPORTS", tmp_path)
+    return tmp_path
+
+
+def tiny_run(sprites, name="tiny", seed=0, **overrides):
+    return new_run(name, sprites, "smoke", seed, make_hparams("smoke", **{**TINY, **overrides}))
+
+
+def weights(run):
+    return torch.cat([p.detach().flatten() for p in run.model.parameters()])
+
+
+def train(sprites, **settings):
+    run = tiny_run(sprites, **settings)
+    return fit(run, sprites, split_by_identity(sprites, 0)["train"], CPU)
+
+
+def test_each_optimizer_holds_its_part(few_sprites):
+    model = tiny_run(few_sprites).model
+    optimizers = make_optimizers(model, make_hparams("fast"))
+    held = [{id(p) for group in o.param_groups for p in group["params"]} for o in optimizers]
+    assert held[0] == {id(p) for part in (model.encoder, model.decoder) for p in part.parameters()}
+    assert held[1] == {id(p) for p in model.encoder.parameters()}
+
+
+@pytest.mark.parametrize("weight", ["reconstruction_weight", "reverse_weight"])
+def test_a_step_moves_the_decoder_by_the_forward_cycle_alone(few_sprites, weight):
+    others = {"reconstruction_weight": 0.0, "kl_weight": 0.0, "reverse_weight": 0.0} | {weight: 1.0}
+    run = tiny_run(few_sprites, **others)
+    before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(32, 3, 60, 60, generator=generator)
+    train_step(Objective(run.model, CPU), make_optimizers(run.model, run.hp), x, 0, run.hp, generator)
+    moved = {name.split(".")[0] for name, p in run.model.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == ({"encoder", "decoder"} if weight == "reconstruction_weight" else {"encoder"})
+
+
+def test_schedules():
+    hp = make_hparams("fast", images_seen=64_000, lr_warmup=10, learning_rate=1e-2, kl_warmup=0.5, kl_weight=4)
+    assert hp.steps == 1000
+    assert learning_rate(0, hp) == pytest.approx(1e-3) and learning_rate(500, hp) == pytest.approx(5e-3)
+    assert kl_weight(0, hp) == 0 and kl_weight(250, hp) == pytest.approx(2) and kl_weight(900, hp) == 4
+    published = make_hparams("paper")
+    assert learning_rate(0, published) == learning_rate(10**6, published) == 1e-4 and kl_weight(0, published) == 3
+
+
+def test_training_lowers_the_error(few_sprites, reports):
+    run = train(few_sprites, images_seen=3200)
+    assert run.history[-1]["reconstruction"] < 0.6 * run.history[0]["reconstruction"]
+    assert run.history[-1]["images"] == 3200 and run.finished
+
+
+def test_a_seed_gives_one_run(few_sprites, reports):
+    first, again, other = train(few_sprites), train(few_sprites, name="again"), train(few_sprites, name="other", seed=1)
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(other))
+
+
+def test_killed_and_resumed_is_as_never_stopped(few_sprites, reports, monkeypatch):
+    whole = train(few_sprites, name="whole")
+    monkeypatch.setattr("lib.method.training.CHECKPOINT_SECONDS", 0)
+
+    def kill(row):
+        if row["images"] >= 256:
+            raise KeyboardInterrupt
+
+    stopped = tiny_run(few_sprites, name="stopped")
+    with pytest.raises(KeyboardInterrupt):
+        fit(stopped, few_sprites, split_by_identity(few_sprites, 0)["train"], CPU, on_log=kill)
+    assert not (reports / "stopped" / "model.pt").exists()
+    resumed = tiny_run(few_sprites, name="stopped")
+    resumed_from = []
+    fit(
+        resumed,
+        few_sprites,
+        split_by_identity(few_sprites, 0)["train"],
+        CPU,
+        on_log=lambda row: resumed_from.append(row["images"]),
+    )
+    assert resumed_from[0] == 256  # the row during which it was killed was after the last checkpoint
+    assert torch.equal(weights(whole), weights(resumed))
+    drop_time = [{k: v for k, v in row.items() if k != "seconds"} for row in resumed.history]
+    assert drop_time == [{k: v for k, v in row.items() if k != "seconds"} for row in whole.history]
+    assert not (reports / "stopped" / "checkpoint.pt").exists()
+
+
+def test_a_finished_run_is_not_repeated_and_loads(few_sprites, reports):
+    run = train(few_sprites)
+    again = tiny_run(few_sprites)
+    fit(again, few_sprites, split_by_identity(few_sprites, 0)["train"], CPU, on_log=lambda row: pytest.fail("it trained again"))
+    loaded = load_run("tiny")
+    assert torch.equal(weights(run), weights(loaded)) and torch.equal(weights(run), weights(again))
+    assert loaded.hp == run.hp and loaded.history == run.history and not loaded.model.training
+
+
+def test_a_folder_of_other_settings_is_not_overwritten(few_sprites, reports):
+    train(few_sprites)
+    with pytest.raises(UserError, match=r"reports/tiny holds a run with z_dim 8, not 16: name this one with --run"):
+        train(few_sprites, z_dim=16)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"PK\x03\x04 cut short"])
+def test_a_broken_model_is_named(few_sprites, reports, content):
+    (reports / "tiny").mkdir()
+    (reports / "tiny" / "model.pt").write_bytes(content)
+    with pytest.raises(UserError, match=r"model.pt in reports/tiny cannot be read .*delete it"):
+        load_run("tiny")
+
+
+def test_a_model_of_another_version_is_named(few_sprites, reports):
+    train(few_sprites)
+    path = reports / "tiny" / "model.pt"
+    state = torch.load(path, weights_only=True)
+    torch.save(state | {"hp": state["hp"] | {"leak_weight": 30.0}}, path)
+    for use in (lambda: load_run("tiny"), lambda: train(few_sprites)):
+        with pytest.raises(UserError, match=r"model\.pt in reports/tiny is of another version of this program: start afresh"):
+            use()
+
+
+def test_a_resumed_run_keeps_its_matches(few_sprites, reports):
+    run = train(few_sprites)
+    assert (run.matches >= 0).any() and torch.equal(load_run("tiny").matches, run.matches)
+    assert train(few_sprites, name="published", match_from=1.0).matches is None
+
+
+def test_no_model_says_which_notebook_makes_it(reports):
+    with pytest.raises(UserError, match="run 02_train"):
+        load_run("nothing")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(few_sprites, reports):
+    broken = dataclasses.replace(few_sprites)
+    run = tiny_run(broken)
+    with torch.no_grad():
+        next(run.model.parameters()).fill_(np.inf)
+    with pytest.raises(UserError, match=r"not finite at step \d+ of run 'tiny': lower learning_rate"):
+        fit(run, broken, split_by_identity(broken, 0)["train"], CPU)
+    assert not (reports / "tiny" / "model.pt").exists()
+
+
+def test_weights_that_an_update_broke_are_not_kept(few_sprites, reports, monkeypatch):
+    rate = learning_rate
+    monkeypatch.setattr("lib.method.training.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("lib.method.step.learning_rate", lambda step, hp: 1e30 if step == 9 else rate(step, hp))
+    with pytest.raises(UserError, match=r"not finite at step 10 of run 'tiny'.*the last checkpoint is kept"):
+        train(few_sprites)
+    kept = torch.load(reports / "tiny" / "checkpoint.pt", weights_only=True)
+    assert kept["step"] == 9 and all(value.isfinite().all() for value in kept["weights"].values())
+
+
+def test_a_run_is_trained_by_one_process(few_sprites, reports):
+    with (
+        held(reports / "tiny" / "model.pt", "training run 'tiny'"),
+        pytest.raises(UserError, match=r"process \d+ is training run"),
+    ):
+        train(few_sprites)
+
+
+def test_device(monkeypatch):
+    assert choose_device("cpu") == CPU
+    monkeypatch.setenv("CYCLE_VAE_DEVICE", "cpu")
+    assert choose_device() == CPU
+    with pytest.raises(UserError, match="no device 'tpu': choose one of cuda, mps, cpu"):
+        choose_device("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="cuda is not available"):
+            choose_device("cuda")

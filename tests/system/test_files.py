@@ -1,0 +1,101 @@
+"""Files that are whole or not there, and locks, by the processes that would break them."""
+
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lib.system.errors import UserError
+from lib.system.files import held, read_json, write_json, written
+from lib.system.paths import ROOT
+
+
+def child(code, *arguments):
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}", *map(str, arguments)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_block_that_fails_leaves_what_was_there(tmp_path):
+    path = tmp_path / "new folder" / "a.json"
+    write_json(path, {"a": 1})
+    with (
+        pytest.raises(UserError, match=r"cannot write .*a.json \(No space left on device\): free space"),
+        written(path) as file,
+    ):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+    with pytest.raises(KeyboardInterrupt), written(path) as file:
+        raise KeyboardInterrupt
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    assert read_json(path, "") == {"a": 1} and os.listdir(path.parent) == ["a.json"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    for path, why in ((tmp_path / "file" / "a.json", "Not a directory|File exists"), (tmp_path / "folder", "Is a directory")):
+        with pytest.raises(UserError, match=rf"cannot write {path} \(({why})\)"):
+            write_json(path, {})
+    assert os.listdir(tmp_path / "folder") == []
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    done = child("pass")
+    done.wait()
+    for process in (done.pid, os.getppid()):
+        (tmp_path / f".a.json.{process}.partial").write_text("half")
+    (tmp_path / f".b.json.{done.pid}.partial").write_text("of another file")
+    write_json(tmp_path / "a.json", {})
+    left = {f".a.json.{os.getppid()}.partial", f".b.json.{done.pid}.partial", "a.json"}
+    assert set(os.listdir(tmp_path)) == left
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\xff\xfe"])
+def test_a_damaged_object_is_named(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"a.json is damaged: remove it"):
+        read_json(tmp_path / "a.json", "remove it")
+
+
+HOLD = """
+from pathlib import Path
+from lib.system.files import held
+with held(Path(sys.argv[1]), "at work"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_lock_names_its_owner_and_heals_after_a_kill(tmp_path):
+    owner = child(HOLD, tmp_path / "lock")
+    assert owner.stdout.readline() == "held\n"
+    with pytest.raises(UserError, match=f"^process {owner.pid} is at work: wait$"), held(tmp_path / "lock", "at work", "wait"):
+        pytest.fail("two held it")
+    owner.kill()
+    owner.wait()
+    with held(tmp_path / "lock", "at work", "wait"):
+        assert (tmp_path / ".lock.lock").read_text() == f"process {os.getpid()}"
+
+
+def test_a_lock_without_a_remedy_is_waited_for(tmp_path):
+    with held(tmp_path / "lock", "at work"):
+        waiting = child(HOLD, tmp_path / "lock")
+        assert waiting.stdout.readline() == f"process {os.getpid()} is at work: waiting for it\n"
+    assert waiting.stdout.readline() == "held\n"
+    waiting.communicate("")
+    assert waiting.returncode == 0
+
+
+def test_a_disk_without_locks_is_said_and_used(tmp_path, monkeypatch, capsys):
+    def without(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    with held(tmp_path / "lock", "at work", "wait"):
+        assert (
+            capsys.readouterr().out == f"{tmp_path} has no locks (No locks available): see that nothing else there is at work\n"
+        )
