@@ -1,11 +1,14 @@
-"""What each change from preset `paper` to preset `fast` contributes: one at a time, each trained for the same wall time.
+"""What each change from preset `paper` to preset `fast` contributes: one at a time, each trained
+for the same wall time.
 
-    .venv/bin/python -m benchmarks.recipe --source sprites --seconds 180 --seeds 3 --json recipe.json --figure recipe.png
+    .venv/bin/python -m benchmarks.recipe --source sprites --seconds 180 --seeds 3 --json
+    recipe.json --figure recipe.png
 
-Every row keeps the changes of the rows above it. Its length in images is what its rate allows in the given time; the rates of
-all rows are measured first, in turns, and medians count. So other work on the machine slows a training and does not shorten it,
-and the schedules, which are shares of a training, come to their end. Errors are of swaps among validation identities, which no
-training sees. What the JSON file already has is not measured or trained again.
+Every row keeps the changes of the rows above it. Its length in images is what its rate allows in
+the given time; the rates of all rows are measured first, in turns, and medians count. So other work
+on the machine slows a training and does not shorten it, and the schedules, which are shares of a
+training, come to their end. Errors are of swaps among validation identities, which no training
+sees. What the JSON file already has is not measured or trained again.
 """
 
 import argparse
@@ -36,11 +39,17 @@ from lib.system.devices import choose_device
 from lib.system.errors import UserError, command
 from lib.system.files import write_json
 
-CHANGES = {  # a row of the table each: what it is called, and the hyper-parameters that take the value of preset `fast`
+# a row of the table each: what it is called, and the hyper-parameters that take the value of preset
+# `fast`
+CHANGES = {
     "as published": (),
     "statistics of groups of channels": ("norm",),
     "Adam at 2e-3, warmed up and decayed": ("learning_rate", "beta2", "lr_warmup", "lr_decay"),
-    "groups of 4 images, 64 a step, reverse cycle every 4th": ("group_size", "batch_images", "reverse_every"),
+    "groups of 4 images, 64 a step, reverse cycle every 4th": (
+        "group_size",
+        "batch_images",
+        "reverse_every",
+    ),
     "encoder of folded pixels, decoder a perceptron": ("architecture",),
     "z of 8": ("z_dim",),
     "s normalised": ("normalize_s",),
@@ -58,12 +67,17 @@ def settings(row: int) -> HParams:
 
 
 def images_in(seconds: float, sprites: Sprites, device: torch.device) -> list[int]:
-    """How many images `fit` would train on by each row in that time on this machine, looking for matches included."""
+    """How many images `fit` would train on by each row in that time on this machine, looking for
+    matches included.
+    """
     train = split_by_identity(sprites, 0)["train"]
     valid = valid_mask(sprites, train)
     rows = [settings(row) for row in range(len(CHANGES))]
     models = [CycleVAE(hp) for hp in rows]
-    steps = [our_steps(model, sprites.images, valid, hp, device) for model, hp in zip(models, rows, strict=True)]
+    steps = [
+        our_steps(model, sprites.images, valid, hp, device)
+        for model, hp in zip(models, rows, strict=True)
+    ]
     times = [[seconds_a_step(of, RATE_SECONDS, WARM_UP) for of in steps] for _ in range(TURNS)]
     images = []
     for hp, model, each in zip(rows, models, zip(*times, strict=True), strict=True):
@@ -76,28 +90,53 @@ def images_in(seconds: float, sprites: Sprites, device: torch.device) -> list[in
 
 
 def measure(sprites: Sprites, row: int, seed: int, images: int, device: torch.device) -> dict:
-    """One training on `images` by the settings of a row: MSE of swaps and reconstructions of validation identities."""
+    """One training on `images` by the settings of a row: MSE of swaps and reconstructions of
+    validation identities.
+    """
     splits = split_by_identity(sprites, seed)
     hp = dataclasses.replace(settings(row), images_seen=images)
-    run = fit(new_run(f"recipe-{row}-{seed}", sprites, "paper", seed, hp), sprites, splits["train"], device)
+    run = fit(
+        new_run(f"recipe-{row}-{seed}", sprites, "paper", seed, hp),
+        sprites,
+        splits["train"],
+        device,
+    )
     swaps = sample_swaps(sprites, splits["validation"], hp.swap_samples, seed)
     own = reconstruction_swaps(splits["validation"], hp.swap_samples, seed)
-    errors = {name: summarize(swap_error(run.model, sprites, of))["mse"] for name, of in (("swap", swaps), ("own", own))}
-    return {"seed": seed, "seconds": run.seconds, "images": images, "kl_nats": run.history[-1]["kl"], **errors}
+    errors = {
+        name: summarize(swap_error(run.model, sprites, of))["mse"]
+        for name, of in (("swap", swaps), ("own", own))
+    }
+    return {
+        "seed": seed,
+        "seconds": run.seconds,
+        "images": images,
+        "kl_nats": run.history[-1]["kl"],
+        **errors,
+    }
 
 
 def summary(rows: dict[str, list[dict]]) -> list[dict]:
-    """The table: for each row its seeds, their mean length, the PSNR of swaps in dB (mean, 95 % interval), and what it gained."""
+    """The table: for each row its seeds, their mean length, the PSNR of swaps in dB (mean, 95 %
+    interval), and what it gained.
+    """
     table = []
     for name, trainings in rows.items():
         mean, low, high = t_interval([psnr(training["swap"]) for training in trainings])
         own = float(np.mean([psnr(training["own"]) for training in trainings]))
         gained = mean - table[-1]["swap_psnr"] if table else 0.0
         images = float(np.mean([training["images"] for training in trainings]))
-        table.append({
-            "change": name, "seeds": len(trainings), "images": images,
-            "swap_psnr": mean, "ci95": [low, high], "own_psnr": own, "gained": gained,
-        })  # fmt: skip
+        table.append(
+            {
+                "change": name,
+                "seeds": len(trainings),
+                "images": images,
+                "swap_psnr": mean,
+                "ci95": [low, high],
+                "own_psnr": own,
+                "gained": gained,
+            }
+        )
     return table
 
 
@@ -105,41 +144,75 @@ def main() -> None:
     prog, what = "python -m benchmarks.recipe", __doc__.partition("\n")[0]
     parser = argparse.ArgumentParser(prog=prog, description=what, allow_abbrev=False)
     parser.add_argument("--source", choices=SOURCES, default="drawn")
-    parser.add_argument("--seconds", type=float, default=180.0, help="length of each training (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each row, each on a split of its own (default: 3)")
-    parser.add_argument("--json", type=Path, metavar="PATH", required=True, help="the numbers, read if there and written")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=180.0,
+        help="length of each training (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=3,
+        help="trainings of each row, each on a split of its own (default: 3)",
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="PATH",
+        required=True,
+        help="the numbers, read if there and written",
+    )
     parser.add_argument("--figure", type=Path, metavar="PATH", help="also draw them")
     options = parser.parse_args()
     sprites, device = create_sprites(options.source), choose_device()
     asked = {
-        "source": options.source, "seconds": options.seconds, "threads": torch.get_num_threads(),
-        "hparams": {name: getattr(settings(len(CHANGES) - 1), name) for changed in CHANGES.values() for name in changed},
-    }  # fmt: skip
+        "source": options.source,
+        "seconds": options.seconds,
+        "threads": torch.get_num_threads(),
+        "hparams": {
+            name: getattr(settings(len(CHANGES) - 1), name)
+            for changed in CHANGES.values()
+            for name in changed
+        },
+    }
     content = {**asked, "trainings": {name: [] for name in CHANGES}}
     if options.json.exists():
         try:
             content = json.loads(options.json.read_text())
-            same = {name: content[name] for name in asked} == asked and list(content["trainings"]) == list(CHANGES)
+            same = {name: content[name] for name in asked} == asked and list(
+                content["trainings"]
+            ) == list(CHANGES)
         except (ValueError, KeyError, TypeError):
             same = False
         if not same:
-            raise UserError(f"{options.json} holds another comparison, or none: name another file, or remove it")
+            raise UserError(
+                f"{options.json} holds another comparison, or none: name another file, or remove it"
+            )
     with tempfile.TemporaryDirectory(prefix="cycle-vae-recipe-") as folder:
         paths.REPORTS = Path(folder)
         if "images" not in content:
             content["images"] = images_in(options.seconds, sprites, device)
             write_json(options.json, content)
-        for seed in range(options.seeds):  # a whole table for each seed, so that a stopped comparison is a smaller one
+        for seed in range(
+            options.seeds
+        ):  # a whole table for each seed, so that a stopped comparison is a smaller one
             for row, (name, trainings) in enumerate(content["trainings"].items()):
                 if len(trainings) <= seed:
                     trainings.append(measure(sprites, row, seed, content["images"][row], device))
                     write_json(options.json, content)
-                    print(f"{name}, seed {seed}: swap {psnr(trainings[-1]['swap']):.2f} dB", flush=True)
+                    print(
+                        f"{name}, seed {seed}: swap {psnr(trainings[-1]['swap']):.2f} dB",
+                        flush=True,
+                    )
     content["table"] = summary(content["trainings"])
     write_json(options.json, content)
     for row in content["table"]:
         low, high = row["ci95"]
-        print(f"{row['change']:56} {row['swap_psnr']:5.2f} dB ({low:.2f} to {high:.2f}), {row['gained']:+.2f}")
+        print(
+            f"{row['change']:56} {row['swap_psnr']:5.2f} dB ({low:.2f} to {high:.2f}),"
+            f" {row['gained']:+.2f}"
+        )
     if options.figure:
         write_figure(options.figure, recipe_figure(content["table"]))
 

@@ -1,10 +1,12 @@
-"""What another training would change: whole runs that differ in their seed alone, and the interval of their mean.
+"""What another training would change: whole runs that differ in their seed alone, and the interval
+of their mean.
 
-    ./run_all.sh --archive PATH --seed 1        # and so on
-    .venv/bin/python -m benchmarks.seeds sprites sprites-fast-seed1 sprites-fast-seed2 --json seeds.json
+    ./run_all.sh --archive PATH --seed 1        # and so on .venv/bin/python -m benchmarks.seeds
+    sprites sprites-fast-seed1 sprites-fast-seed2 --json seeds.json
 
-A seed deals the split, the weights, the batches, the swaps and the probes anew. Runs of several presets or sources may be named
-together: each kind gets a table of its own. Intervals are Student's t over the seeds, so what another seed changes is in them.
+A seed deals the split, the weights, the batches, the swaps and the probes anew. Runs of several
+presets or sources may be named together: each kind gets a table of its own. Intervals are Student's
+t over the seeds, so what another seed changes is in them.
 """
 
 import argparse
@@ -21,7 +23,8 @@ JUDGED = {"identity": "identity", "pose_nearly": "pose, nearly", "both": "both"}
 
 
 def measured(results: dict) -> dict[str, float | None]:
-    """What is compared of a run: {what: dB, or % where the name says so}; None where a probe did not train.
+    """What is compared of a run: {what: dB, or % where the name says so}; None where a probe did
+    not train.
 
     What z tells of an attribute is in % of the way from chance to the ceiling.
     """
@@ -32,18 +35,26 @@ def measured(results: dict) -> dict[str, float | None]:
         "retrieval": swap["predictors"]["retrieval"],
     }
     of_codes = {row["what"]: row["value"] for row in results["headline"][1:]}
-    of_codes |= {f"swaps judged right: {name}": results["oracle"]["swap"][what] for what, name in JUDGED.items()}
+    of_codes |= {
+        f"swaps judged right: {name}": results["oracle"]["swap"][what]
+        for what, name in JUDGED.items()
+    }
     for code, name in (("z_mu", "mean"), ("z", "sample")):
-        of_codes[f"the attribute told most by z ({name})"] = max(map(leak, attribute_probes(probes, code)))
-    shares = {f"{what}, %": None if share is None else 100 * share for what, share in of_codes.items()}
+        of_codes[f"the attribute told most by z ({name})"] = max(
+            map(leak, attribute_probes(probes, code))
+        )
+    shares = {
+        f"{what}, %": None if share is None else 100 * share for what, share in of_codes.items()
+    }
     return {**{f"{name}, dB": e["psnr"] for name, e in psnrs.items()}, **shares}
 
 
 def compare(runs: list[dict]) -> list[dict]:
-    """A group for each kind of run, in their order: its `SETTINGS`, seeds, and rows {what, values (of each seed), mean, ci95}.
+    """A group for each kind of run, in their order: its `SETTINGS`, seeds, and rows {what, values
+    (of each seed), mean, ci95}.
 
-    A row in which a probe did not train has no mean. Raises `UserError` where two runs of a kind have one seed, or differ in
-    their hyper-parameters, as those of different versions may.
+    A row in which a probe did not train has no mean. Raises `UserError` where two runs of a kind
+    have one seed, or differ in their hyper-parameters, as those of different versions may.
     """
     kinds: dict[str, list[dict]] = {}
     for results in runs:
@@ -54,11 +65,15 @@ def compare(runs: list[dict]) -> list[dict]:
         first, seeds = of_kind[0], [results["seed"] for results in of_kind]
         if len(set(seeds)) < len(seeds):
             raise UserError(
-                f"two of the runs of {first['source']}, preset {first['preset']}, have the same seed: name one of them"
+                f"two of the runs of {first['source']}, preset {first['preset']}, have the same"
+                " seed: name one of them"
             )
-        if any(results["training"]["hparams"] != first["training"]["hparams"] for results in of_kind):
+        if any(
+            results["training"]["hparams"] != first["training"]["hparams"] for results in of_kind
+        ):
             raise UserError(
-                f"the runs of {first['source']}, preset {first['preset']}, differ in their hyper-parameters: run them anew"
+                f"the runs of {first['source']}, preset {first['preset']}, differ in their"
+                " hyper-parameters: run them anew"
             )
         columns = [measured(results) for results in of_kind]
         rows = []
@@ -75,16 +90,31 @@ def compare(runs: list[dict]) -> list[dict]:
 def main() -> None:
     prog, what = "python -m benchmarks.seeds", __doc__.partition("\n")[0]
     parser = argparse.ArgumentParser(prog=prog, description=what, allow_abbrev=False)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="folders under reports/ of finished runs")
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="folders under reports/ of finished runs"
+    )
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the numbers there")
     options = parser.parse_args()
     remedy = "name runs that ./run_all.sh finished"
-    groups = compare([read_json(run_dir(run) / "results.json", remedy) for run in dict.fromkeys(options.runs)])
+    groups = compare(
+        [read_json(run_dir(run) / "results.json", remedy) for run in dict.fromkeys(options.runs)]
+    )
     for group in groups:
-        print(f"{group['source']}, preset {group['preset']}, seeds {', '.join(map(str, group['seeds']))}")
+        print(
+            f"{group['source']}, preset {group['preset']}, seeds"
+            f" {', '.join(map(str, group['seeds']))}"
+        )
         for row in group["rows"]:
-            mean = "" if row["mean"] is None else "{:7.1f} ({:.1f} to {:.1f})".format(row["mean"], *row["ci95"])
-            print(f"{row['what']:66}", *("      -" if v is None else f"{v:7.1f}" for v in row["values"]), mean)
+            mean = (
+                ""
+                if row["mean"] is None
+                else "{:7.1f} ({:.1f} to {:.1f})".format(row["mean"], *row["ci95"])
+            )
+            print(
+                f"{row['what']:66}",
+                *("      -" if v is None else f"{v:7.1f}" for v in row["values"]),
+                mean,
+            )
     if options.json:
         write_json(options.json, {"groups": groups})
 

@@ -1,10 +1,11 @@
-"""How fast a training step is, and what share of the machine's peak: the reference's, preset `paper`'s, preset `fast`'s.
+"""How fast a training step is, and what share of the machine's peak: the reference's, preset
+`paper`'s, preset `fast`'s.
 
     .venv/bin/python -m benchmarks.speed --json speed.json
 
-The three take turns, several times, and the medians count, so that other work on the machine slows all of them alike. The
-peak is the rate of a large float32 matrix product, measured in the same turns; the operations of a step are counted by
-`torch.utils.flop_counter`, backward passes included.
+The three take turns, several times, and the medians count, so that other work on the machine slows
+all of them alike. The peak is the rate of a large float32 matrix product, measured in the same
+turns; the operations of a step are counted by `torch.utils.flop_counter`, backward passes included.
 """
 
 import argparse
@@ -43,7 +44,9 @@ CPU = torch.device("cpu")
 
 
 class PickledPairs(Dataset):
-    """The reference's pairs, frozen at preparation time, a file each: float32 (2, 3, 60, 60) of one character."""
+    """The reference's pairs, frozen at preparation time, a file each: float32 (2, 3, 60, 60) of one
+    character.
+    """
 
     def __init__(self, folder: Path, sprites: Sprites, train: np.ndarray) -> None:
         valid, generator = valid_mask(sprites, train), torch.Generator().manual_seed(0)
@@ -60,10 +63,12 @@ class PickledPairs(Dataset):
 
 
 def reference_steps(sprites: Sprites, train: np.ndarray, folder: Path) -> Iterator[None]:
-    """The training step of Chetan and Joshi (2020), written out from its description: each `next` is one.
+    """The training step of Chetan and Joshi (2020), written out from its description: each `next`
+    is one.
 
-    Four passes of the encoder and four of the decoder, one for each of the pair's images; KL and reconstruction are
-    back-propagated apart, and the reverse cycle through everything, the codes s included, which the author detaches.
+    Four passes of the encoder and four of the decoder, one for each of the pair's images; KL and
+    reconstruction are back-propagated apart, and the reverse cycle through everything, the codes s
+    included, which the author detaches.
     """
     hp = make_hparams("paper")
     model = CycleVAE(hp)
@@ -73,20 +78,30 @@ def reference_steps(sprites: Sprites, train: np.ndarray, folder: Path) -> Iterat
         norm.register_buffer("running_var", torch.ones(norm.num_features))
     forward = torch.optim.Adam(model.parameters(), lr=1e-4)
     reverse = torch.optim.Adam(model.encoder.parameters(), lr=1e-4)
-    loader = DataLoader(PickledPairs(folder, sprites, train), PAIRS, shuffle=True, num_workers=2, drop_last=True)
+    loader = DataLoader(
+        PickledPairs(folder, sprites, train), PAIRS, shuffle=True, num_workers=2, drop_last=True
+    )
     values = 3 * SIZE * SIZE
     while True:
         for pairs in loader:
             x1, x2 = pairs[:, 0], pairs[:, 1]
             (mu1, logvar1, s1), (mu2, logvar2, s2) = model.encode(x1), model.encode(x2)
-            z1, z2 = (reparameterize(mu, logvar, torch.randn_like(mu)) for mu, logvar in ((mu1, logvar1), (mu2, logvar2)))
+            z1, z2 = (
+                reparameterize(mu, logvar, torch.randn_like(mu))
+                for mu, logvar in ((mu1, logvar1), (mu2, logvar2))
+            )
             forward.zero_grad()
             kl = (kl_to_standard_normal(mu1, logvar1) + kl_to_standard_normal(mu2, logvar2)).mean()
             (3 * kl / values).backward(retain_graph=True)
-            reconstruction = F.mse_loss(model.decode(z1, s2), x1) + F.mse_loss(model.decode(z2, s1), x2)
+            reconstruction = F.mse_loss(model.decode(z1, s2), x1) + F.mse_loss(
+                model.decode(z2, s1), x2
+            )
             (2 * reconstruction).backward(retain_graph=True)
             z = torch.randn_like(z1)
-            images = model.decode(z, s1), model.decode(z, s1.roll(1, 0))  # the next pair shows another character
+            images = (
+                model.decode(z, s1),
+                model.decode(z, s1.roll(1, 0)),
+            )  # the next pair shows another character
             reverse_loss = F.l1_loss(model.encode(images[0]).z_mu, model.encode(images[1]).z_mu)
             (10 * reverse_loss).backward()
             forward.step()
@@ -95,7 +110,9 @@ def reference_steps(sprites: Sprites, train: np.ndarray, folder: Path) -> Iterat
             yield
 
 
-def our_steps(model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams, device: torch.device) -> Iterator[None]:
+def our_steps(
+    model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams, device: torch.device
+) -> Iterator[None]:
     """The training step of `lib.method`, with what `fit` does for each: each `next` is one."""
     model.to(device, memory_format=torch.channels_last)
     optimizers, objective = make_optimizers(model, hp), Objective(model, device)
@@ -103,7 +120,14 @@ def our_steps(model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams, d
     generator = torch.Generator().manual_seed(0)
     for step in count():
         index = sample_groups(valid, hp.group_size, hp.batch_images // hp.group_size, generator)
-        train_step(objective, optimizers, to_float(images[index.flatten().to(device)]), step % hp.steps, hp, generator)
+        train_step(
+            objective,
+            optimizers,
+            to_float(images[index.flatten().to(device)]),
+            step % hp.steps,
+            hp,
+            generator,
+        )
         yield
 
 
@@ -127,15 +151,21 @@ def seconds_a_step(steps: Iterator[None], at_least: float, warm_up: int = 0) -> 
 
 
 def operations(steps: Iterator[None], n: int) -> float:
-    """Floating-point operations of a step, a mean over n: products and sums of matrix products and convolutions."""
+    """Floating-point operations of a step, a mean over n: products and sums of matrix products and
+    convolutions.
+    """
     with FlopCounterMode(display=False) as counter:
         for _ in range(n):
             next(steps)
     return counter.get_total_flops() / n
 
 
-def measure(sprites: Sprites, rounds: int, seconds: float, say: Callable[[str], None] = print) -> dict:
-    """Rates of the three training steps and the peak: medians over `rounds` turns of `seconds` each."""
+def measure(
+    sprites: Sprites, rounds: int, seconds: float, say: Callable[[str], None] = print
+) -> dict:
+    """Rates of the three training steps and the peak: medians over `rounds` turns of `seconds`
+    each.
+    """
     train = split_by_identity(sprites, 0)["train"]
     valid = valid_mask(sprites, train)
     torch.manual_seed(0)
@@ -148,13 +178,21 @@ def measure(sprites: Sprites, rounds: int, seconds: float, say: Callable[[str], 
             "peak": matrix_products(),
         }
         pairs = {"reference": PAIRS, "paper": paper.batch_images / 2, "fast": fast.batch_images / 2}
-        whole = {"reference": 1, "paper": paper.reverse_every, "fast": fast.reverse_every, "peak": 1}  # a cycle of steps
+        whole = {
+            "reference": 1,
+            "paper": paper.reverse_every,
+            "fast": fast.reverse_every,
+            "peak": 1,
+        }  # a cycle of steps
         flops = {name: operations(steps, whole[name]) for name, steps in contenders.items()}
         times: dict[str, list[float]] = {name: [] for name in contenders}
         for turn in range(rounds):
             for name, steps in contenders.items():
                 times[name].append(seconds_a_step(steps, seconds))
-            say(f"turn {turn + 1} of {rounds}: " + ", ".join(f"{n} {pairs[n] / times[n][-1]:.0f} pairs/s" for n in pairs))
+            say(
+                f"turn {turn + 1} of {rounds}: "
+                + ", ".join(f"{n} {pairs[n] / times[n][-1]:.0f} pairs/s" for n in pairs)
+            )
         contenders["reference"].close()
     peak = flops["peak"] / statistics.median(times["peak"])
     rows = {
@@ -165,27 +203,41 @@ def measure(sprites: Sprites, rounds: int, seconds: float, say: Callable[[str], 
             "peak_share": flops[name] / statistics.median(times[name]) / peak,
             # of the two rates in the same turn, so that a slow spell of the machine cancels
             "times_reference": statistics.median(
-                pairs[name] / ours / (PAIRS / theirs) for ours, theirs in zip(times[name], times["reference"], strict=True)
+                pairs[name] / ours / (PAIRS / theirs)
+                for ours, theirs in zip(times[name], times["reference"], strict=True)
             ),
         }
         for name in pairs
     }
-    return {**rows, "peak_gflops": peak / 1e9, "threads": torch.get_num_threads(), "turns": rounds, "seconds_a_turn": seconds}
+    return {
+        **rows,
+        "peak_gflops": peak / 1e9,
+        "threads": torch.get_num_threads(),
+        "turns": rounds,
+        "seconds_a_turn": seconds,
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed", description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("--source", choices=SOURCES, default="drawn")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of a turn (default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="turns of each (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=4.0, help="length of a turn (default: %(default)s)"
+    )
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the numbers there")
     options = parser.parse_args()
     result = measure(create_sprites(options.source), options.rounds, options.seconds)
     for name in ("reference", "paper", "fast"):
         row = result[name]
         print(
-            f"{name:10} {row['pairs_per_second']:6.0f} pairs/s, {row['times_reference']:5.2f} times the reference, "
-            f"{row['gflop_per_pair']:.3f} GFLOP a pair, {100 * row['peak_share']:.0f} % of {result['peak_gflops']:.0f} GFLOP/s"
+            f"{name:10} {row['pairs_per_second']:6.0f} pairs/s, {row['times_reference']:5.2f} times"
+            f" the reference, {row['gflop_per_pair']:.3f} GFLOP a pair,"
+            f" {100 * row['peak_share']:.0f} % of {result['peak_gflops']:.0f} GFLOP/s"
         )
     if options.json:
         write_json(options.json, result)

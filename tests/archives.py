@@ -1,4 +1,6 @@
-"""An archive in the published format, of drawn sprites; what can be wrong with one; and a server that it is fetched from."""
+"""An archive in the published format, of drawn sprites; what can be wrong with one; and a server
+that it is fetched from.
+"""
 
 import http.server
 import io
@@ -18,7 +20,9 @@ from lib.data.sprites import ANIMATIONS, P
 
 
 def write_archive(folder: Path, characters: int) -> Path:
-    """Writes `folder`/data/sprites with the files of the first characters (drawn, no foreign art) and returns that folder."""
+    """Writes `folder`/data/sprites with the files of the first characters (drawn, no foreign art)
+    and returns that folder.
+    """
     sprites = folder / "data" / "sprites"
     sprites.mkdir(parents=True)
     images = draw_characters(character_labels()[:characters]).reshape(characters, P, 60, 60, 3)
@@ -26,8 +30,12 @@ def write_archive(folder: Path, characters: int) -> Path:
         with h5py.File(sprites / f"sprites_{number}.mat", "w", userblock_size=512) as file:
             cells, start = np.empty((len(ANIMATIONS), 1), dtype=h5py.ref_dtype), 0
             for k, (_, _, frames) in enumerate(ANIMATIONS):
-                rows = poses[start : start + frames].transpose(0, 3, 2, 1).reshape(frames, -1) / 255.0
-                cells[k] = file.create_dataset(f"#refs#/s{k}", data=rows, compression="gzip", compression_opts=1).ref
+                rows = (
+                    poses[start : start + frames].transpose(0, 3, 2, 1).reshape(frames, -1) / 255.0
+                )
+                cells[k] = file.create_dataset(
+                    f"#refs#/s{k}", data=rows, compression="gzip", compression_opts=1
+                ).ref
                 start += frames
             file["sprites"] = cells
             file["labels"] = LABELS[number].astype(float)[:, None]
@@ -98,37 +106,90 @@ def instead(path: Path, make: Callable[[Path], object]) -> None:
 
 
 NO_LEVEL = "pixels that are not k/255"
-BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {  # what is done to sprites_1.mat, and what the user reads
+BAD_FILES: dict[
+    str, tuple[Callable[[Path], object], str]
+] = {  # what is done to sprites_1.mat, and what the user reads
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
-    "zero bytes in place of its content": (lambda path: path.write_bytes(bytes(10_000)), "is no MATLAB 7.3"),
-    "cut in half": (lambda path: os.truncate(path, path.stat().st_size // 2), "is truncated or damaged"),
-    "cut by a little": (lambda path: os.truncate(path, path.stat().st_size - 4096), "is truncated or damaged"),
+    "zero bytes in place of its content": (
+        lambda path: path.write_bytes(bytes(10_000)),
+        "is no MATLAB 7.3",
+    ),
+    "cut in half": (
+        lambda path: os.truncate(path, path.stat().st_size // 2),
+        "is truncated or damaged",
+    ),
+    "cut by a little": (
+        lambda path: os.truncate(path, path.stat().st_size - 4096),
+        "is truncated or damaged",
+    ),
     "only its header": (lambda path: os.truncate(path, 600), "is truncated or damaged"),
-    "overwritten in the middle": (lambda path: zeroed(path, path.stat().st_size // 4, 50_000), "is truncated or damaged"),
+    "overwritten in the middle": (
+        lambda path: zeroed(path, path.stat().st_size // 4, 50_000),
+        "is truncated or damaged",
+    ),
     "a web page": (lambda path: path.write_text("<html>not found</html>"), "is no MATLAB 7.3"),
-    "an image": (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(5000)), "is no MATLAB 7.3"),
+    "an image": (
+        lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(5000)),
+        "is no MATLAB 7.3",
+    ),
     "a folder": (lambda path: instead(path, Path.mkdir), "cannot be read (Is a directory)"),
-    "a link to nothing": (lambda path: instead(path, lambda p: p.symlink_to("nowhere")), "cannot be read (No such file"),
-    "MATLAB 5": (lambda path: scipy.io.savemat(path, {"sprites": np.zeros(3)}), "is a MATLAB 5 file"),
+    "a link to nothing": (
+        lambda path: instead(path, lambda p: p.symlink_to("nowhere")),
+        "cannot be read (No such file",
+    ),
+    "MATLAB 5": (
+        lambda path: scipy.io.savemat(path, {"sprites": np.zeros(3)}),
+        "is a MATLAB 5 file",
+    ),
     "no labels": (replaced("labels", None), "lacks 'labels'"),
     "no sprites": (replaced("sprites", None), "lacks 'sprites'"),
-    "a group as sprites": (edit(lambda file: (file.pop("sprites"), file.create_group("sprites"))), "lacks 'sprites'"),
+    "a group as sprites": (
+        edit(lambda file: (file.pop("sprites"), file.create_group("sprites"))),
+        "lacks 'sprites'",
+    ),
     "labels of another length": (replaced("labels", np.zeros((3, 1))), "is renamed or foreign"),
-    "labels that are no numbers": (replaced("labels", np.full((7, 1), np.nan)), "is renamed or foreign"),
+    "labels that are no numbers": (
+        replaced("labels", np.full((7, 1), np.nan)),
+        "is renamed or foreign",
+    ),
     "labels as text": (replaced("labels", "body"), "is truncated or damaged"),
-    "another's name": (lambda path: shutil.copy(path.with_name("sprites_2.mat"), path), "is renamed or foreign"),
-    "numbers in place of cells": (replaced("sprites", np.zeros((21, 1))), "holds 21 float64 as 'sprites' instead of 21 cells"),
+    "another's name": (
+        lambda path: shutil.copy(path.with_name("sprites_2.mat"), path),
+        "is renamed or foreign",
+    ),
+    "numbers in place of cells": (
+        replaced("sprites", np.zeros((21, 1))),
+        "holds 21 float64 as 'sprites' instead of 21 cells",
+    ),
     "too few animations": (
-        edit(lambda file: (file.create_dataset("new", data=file["sprites"][:20]), file.pop("sprites"), file.move("new", "sprites"))),
+        edit(
+            lambda file: (
+                file.create_dataset("new", data=file["sprites"][:20]),
+                file.pop("sprites"),
+                file.move("new", "sprites"),
+            )
+        ),
         "instead of 21 cells",
     ),
     "a reference to nothing": (referring(lambda file: h5py.Reference()), "is truncated or damaged"),
-    "a reference to a group": (referring(lambda file: file["#refs#"].ref), "is truncated or damaged"),
-    "a reference to another animation": (referring(lambda file: file["#refs#/s4"].ref), "holds spellcast up as float64 (8, 10800)"),
-    "too few frames": (cell(np.zeros((6, 10800))), "holds spellcast up as float64 (6, 10800), not float (7, 10800)"),
+    "a reference to a group": (
+        referring(lambda file: file["#refs#"].ref),
+        "is truncated or damaged",
+    ),
+    "a reference to another animation": (
+        referring(lambda file: file["#refs#/s4"].ref),
+        "holds spellcast up as float64 (8, 10800)",
+    ),
+    "too few frames": (
+        cell(np.zeros((6, 10800))),
+        "holds spellcast up as float64 (6, 10800), not float (7, 10800)",
+    ),
     "no frames": (cell(np.zeros((0, 10800))), "holds spellcast up as float64 (0, 10800)"),
     "frames turned over": (cell(np.zeros((10800, 7))), "holds spellcast up as float64 (10800, 7)"),
-    "frames unfolded": (cell(np.zeros((7, 60, 60, 3))), "holds spellcast up as float64 (7, 60, 60, 3)"),
+    "frames unfolded": (
+        cell(np.zeros((7, 60, 60, 3))),
+        "holds spellcast up as float64 (7, 60, 60, 3)",
+    ),
     "grey images": (cell(np.zeros((7, 3600))), "(7, 3600), not float"),
     "bytes": (cell(np.zeros((7, 10800), "u1")), "as uint8"),
     "whole numbers": (cell(np.zeros((7, 10800), "i8")), "as int64"),
@@ -140,8 +201,11 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {  # what is done t
     "from 0 to 255": (cell(np.full((7, 10800), 255.0)), NO_LEVEL),
     "negative": (pixel(-1 / 255), NO_LEVEL),
     "between levels": (pixel(0.5), NO_LEVEL),
-    "frames of nothing": (cell(np.zeros((7, 10800))), "holds spellcast up with an image of nothing"),
-}  # fmt: skip
+    "frames of nothing": (
+        cell(np.zeros((7, 10800))),
+        "holds spellcast up with an image of nothing",
+    ),
+}
 
 
 def write_tar(path: Path, members: list[tuple[str, bytes | str]], mode: str = "w:gz") -> Path:
@@ -159,15 +223,22 @@ def write_tar(path: Path, members: list[tuple[str, bytes | str]], mode: str = "w
 
 
 def bad_tars(sprites: Path, folder: Path) -> dict[str, tuple[Path, str]]:
-    """Archives that cannot be read, made in `folder` from the good files in `sprites`: what is wrong, the path, what the user reads."""
-    good = [(f"data/sprites/{file.name}", file.read_bytes()) for file in sorted(sprites.glob("*.mat"))]
+    """Archives that cannot be read, made in `folder` from the good files in `sprites`: what is
+    wrong, the path, what the user reads.
+    """
+    good = [
+        (f"data/sprites/{file.name}", file.read_bytes()) for file in sorted(sprites.glob("*.mat"))
+    ]
     whole = write_tar(folder / ARCHIVE, good).read_bytes()
     contents = {
         "cut in half": (whole[: len(whole) // 2], "breaks off after"),
         "cut early": (whole[:30_000], "breaks off after"),
         "empty": (b"", "is no tar file"),
         "a web page": (b"<html>moved</html>" * 100, "is no tar file"),
-        "damaged": (whole[:2000] + np.random.default_rng(0).bytes(1000) + whole[3000:], "breaks off after"),
+        "damaged": (
+            whole[:2000] + np.random.default_rng(0).bytes(1000) + whole[3000:],
+            "breaks off after",
+        ),
     }
     bad = {}
     for name, (content, says) in contents.items():
@@ -175,16 +246,30 @@ def bad_tars(sprites: Path, folder: Path) -> dict[str, tuple[Path, str]]:
         path.write_bytes(content)
         bad[name] = path, says
     tars = {
-        "a character twice": ([*good, ("again/sprites_1.mat", good[1][1])], "holds character 1 twice"),
-        "nothing but links": ([("sprites_0.mat", "/etc/passwd"), ("sprites_1.mat", "../../x")], "holds no sprites_0.mat"),
+        "a character twice": (
+            [*good, ("again/sprites_1.mat", good[1][1])],
+            "holds character 1 twice",
+        ),
+        "nothing but links": (
+            [("sprites_0.mat", "/etc/passwd"), ("sprites_1.mat", "../../x")],
+            "holds no sprites_0.mat",
+        ),
         "nothing of sprites": ([("readme.txt", b"hello")], "holds no sprites_0.mat"),
-        "a file that is empty": ([*good[:1], ("data/sprites/sprites_1.mat", b"")], "sprites_1.mat is empty"),
+        "a file that is empty": (
+            [*good[:1], ("data/sprites/sprites_1.mat", b"")],
+            "sprites_1.mat is empty",
+        ),
     }
-    return bad | {name: (write_tar(folder / f"{name}.tar", members, "w"), says) for name, (members, says) in tars.items()}
+    return bad | {
+        name: (write_tar(folder / f"{name}.tar", members, "w"), says)
+        for name, (members, says) in tars.items()
+    }
 
 
 class Mirror(http.server.BaseHTTPRequestHandler):
-    """Serves `content`; the first `cuts` answers break off in the middle; `ranges` says whether it can resume."""
+    """Serves `content`; the first `cuts` answers break off in the middle; `ranges` says whether it
+    can resume.
+    """
 
     content, cuts, ranges, code, asked = b"", 0, True, 200, []
 

@@ -7,7 +7,13 @@ from lib.system.paths import run_dir, run_name
 
 def test_paper_is_the_published_method():
     hp = make_hparams("paper")
-    assert (hp.z_dim, hp.s_dim, hp.learning_rate, hp.batch_images, hp.group_size) == (512, 64, 1e-4, 32, 2)
+    assert (hp.z_dim, hp.s_dim, hp.learning_rate, hp.batch_images, hp.group_size) == (
+        512,
+        64,
+        1e-4,
+        32,
+        2,
+    )
     assert hp.norm == "instance" and hp.reverse_every == 1 and hp.kl_warmup == 0 and not hp.lr_decay
     assert (hp.reconstruction_weight, hp.kl_weight, hp.reverse_weight) == (2, 3, 10)
     assert hp.match_from == 1
@@ -22,7 +28,11 @@ def test_text_is_read_as_the_type_of_the_field():
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("zdim", "16", "no hyper-parameter 'zdim' .did you mean z_dim.*the known ones are architecture, "),
+        (
+            "zdim",
+            "16",
+            "no hyper-parameter 'zdim' .did you mean z_dim.*the known ones are architecture, ",
+        ),
         ("z_dim", "0", "z_dim must be at least 1, not 0"),
         ("z_dim", "1.5", "z_dim takes a whole number, not '1.5'"),
         ("z_dim", "inf", "z_dim takes a whole number, not 'inf'"),
@@ -48,9 +58,15 @@ def test_an_unknown_preset_names_the_known_ones():
 
 def test_a_parameter_that_a_notebook_does_not_have_is_refused():
     defaults = 'source = "drawn"  # which\nseed = 0\nrun = "drawn"'
-    check_parameters(["", "sead = 3", defaults, "# Parameters\nseed = 3\nrun = 'a'\n", "import numpy\nsead = 4"])
+    check_parameters(
+        ["", "sead = 3", defaults, "# Parameters\nseed = 3\nrun = 'a'\n", "import numpy\nsead = 4"]
+    )
     with pytest.raises(
-        UserError, match=r"^there is no parameter 'sead' \(did you mean seed\?\); the known ones are source, seed, run$"
+        UserError,
+        match=(
+            r"^there is no parameter 'sead' \(did you mean seed\?\); the known ones are source,"
+            r" seed, run$"
+        ),
     ):
         check_parameters(["", defaults, "# Parameters\nsead = 3\n", "import numpy"])
 

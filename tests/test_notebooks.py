@@ -1,4 +1,6 @@
-"""The notebooks as committed: executed in order on the default run, readable where they are, with outputs to check."""
+"""The notebooks as committed: executed in order on the default run, readable where they are, with
+outputs to check.
+"""
 
 import json
 import re
@@ -28,7 +30,9 @@ def test_there_are_five_in_order():
 def test_it_was_executed_from_top_to_bottom_without_an_error(path):
     cells = code_cells(path)
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
-    assert not [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
+    assert not [
+        output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"
+    ]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=NOTEBOOKS)
@@ -39,7 +43,13 @@ def test_it_stores_the_parameters_of_the_default_run(path):
     exec(source(tagged[0]), values)
     parameters = {name: value for name, value in values.items() if not name.startswith("__")}
     if path.name < "03":
-        assert parameters == {"source": "drawn", "preset": "fast", "seed": 0, "overrides": {}, "run": "drawn"}
+        assert parameters == {
+            "source": "drawn",
+            "preset": "fast",
+            "seed": 0,
+            "overrides": {},
+            "run": "drawn",
+        }
         make_hparams(parameters["preset"], **parameters["overrides"])
     else:
         assert parameters == {"run": "drawn"}
@@ -60,4 +70,6 @@ def test_it_says_what_a_notebook_of_this_report_says(path):
 
 @pytest.mark.parametrize("path", PATHS, ids=NOTEBOOKS)
 def test_it_holds_no_path_of_a_machine(path):
-    assert not re.findall(r"(?<![\w.])/(?:root|home|Users|tmp|work|private|mnt)/\w+", path.read_text())
+    assert not re.findall(
+        r"(?<![\w.])/(?:root|home|Users|tmp|work|private|mnt)/\w+", path.read_text()
+    )

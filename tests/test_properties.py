@@ -1,4 +1,4 @@
-"""What holds for any input: drawn at random by hypothesis, seeded, so that a failure comes again."""
+"""What holds for any input: drawn by hypothesis, seeded, so that a failure comes again."""
 
 import functools
 
@@ -14,7 +14,9 @@ from lib.system.errors import UserError
 from lib.system.paths import run_dir
 from tests.archives import write_archive
 
-repeatable = functools.partial(settings, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+repeatable = functools.partial(
+    settings, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+)
 names = st.sampled_from(list(HParams.__dataclass_fields__))
 values = st.one_of(st.text(max_size=12), st.integers(), st.floats(), st.booleans(), st.none())
 
@@ -27,7 +29,10 @@ def test_options_are_taken_or_refused_in_one_sentence(overrides):
     except UserError as error:
         assert str(error).startswith(("hyper-parameter ", "there is no hyper-parameter "))
     else:
-        assert make_hparams("fast", **{name: getattr(hp, name) for name in overrides}) == hp and hp.steps >= 1
+        assert (
+            make_hparams("fast", **{name: getattr(hp, name) for name in overrides}) == hp
+            and hp.steps >= 1
+        )
 
 
 @repeatable(max_examples=300)
@@ -38,25 +43,41 @@ def test_a_run_lies_in_the_reports_or_is_refused(name):
     except UserError as error:
         assert "cannot name a run" in str(error)
     else:
-        assert folder.parent == run_dir("a").parent and folder.name == name and not name.startswith(".")
+        assert (
+            folder.parent == run_dir("a").parent
+            and folder.name == name
+            and not name.startswith(".")
+        )
 
 
 @repeatable(max_examples=60)
 @given(data=st.data(), characters=st.integers(12, 30), seed=st.integers(0, 2**32 - 1))
 def test_splits_share_no_identity_and_no_image(data, characters, seed):
-    identity = np.sort(data.draw(st.lists(st.integers(0, 9), min_size=characters, max_size=characters)))
+    identity = np.sort(
+        data.draw(st.lists(st.integers(0, 9), min_size=characters, max_size=characters))
+    )
     weapon = np.arange(characters)
     shared = data.draw(st.integers(1, characters * P))  # so many different images there are at most
-    pixels = np.random.default_rng(seed).integers(shared, size=characters * P).astype(np.uint32).view(np.uint8).reshape(-1, 4)
+    pixels = (
+        np.random.default_rng(seed)
+        .integers(shared, size=characters * P)
+        .astype(np.uint32)
+        .view(np.uint8)
+        .reshape(-1, 4)
+    )
     labels = np.stack([identity, weapon], axis=1).astype(np.uint8)
-    sprites = Sprites("drawn", pixels, labels, ("body", "weapon"), weapon, distinct_images(pixels), "random")
+    sprites = Sprites(
+        "drawn", pixels, labels, ("body", "weapon"), weapon, distinct_images(pixels), "random"
+    )
     if sprites.n_identities < 6:
         with pytest.raises(UserError, match="identities cannot be split"):
             split_by_identity(sprites, seed)
         return
     parts = split_by_identity(sprites, seed)
     again = split_by_identity(sprites, seed)
-    assert list(parts) == ["train", "validation", "test"] and all(np.array_equal(parts[name], again[name]) for name in parts)
+    assert list(parts) == ["train", "validation", "test"] and all(
+        np.array_equal(parts[name], again[name]) for name in parts
+    )
     for of in (sprites.identity, sprites.distinct):
         sets = [set(of[index]) for index in parts.values()]
         assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
@@ -81,13 +102,16 @@ def test_a_damaged_file_gives_its_images_or_one_sentence(published, data, tmp_pa
         start = data.draw(st.one_of(st.integers(0, 4096), st.integers(0, len(whole) - 1)))
         piece = data.draw(st.binary(min_size=1, max_size=64))
         content[start : start + len(piece)] = piece
-    path.write_bytes(content[: data.draw(st.one_of(st.just(len(content)), st.integers(0, len(content))))])
+    path.write_bytes(
+        content[: data.draw(st.one_of(st.just(len(content)), st.integers(0, len(content))))]
+    )
     try:
         read = read_archive(folder, progress=False, workers=1)
     except UserError as error:
         assert "sprites_1.mat" in str(error) and "\n" not in str(error)
     else:
-        # HDF5 gives 0 for a piece whose place in the file is damaged: only the checksum of all images tells (PUBLISHED_SHA256)
+        # HDF5 gives 0 for a piece whose place in the file is damaged: only the checksum of all
+        # images tells (PUBLISHED_SHA256)
         assert read.images.shape == good.images.shape and np.array_equal(read.labels, good.labels)
     finally:
         path.write_bytes(whole)

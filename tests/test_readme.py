@@ -1,4 +1,6 @@
-"""The README's tables are those of the committed runs. `python -m tests.test_readme` writes them anew."""
+"""The README's tables are those of the committed runs. `python -m tests.test_readme` writes them
+anew.
+"""
 
 import json
 import re
@@ -21,7 +23,11 @@ def committed_runs():
 
 def table(first, rows):
     return "\n".join(
-        [f"| {first} | {' | '.join(RUNS.values())} |", "|---" * 3 + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+        [
+            f"| {first} | {' | '.join(RUNS.values())} |",
+            "|---" * 3 + "|",
+            *(f"| {' | '.join(row)} |" for row in rows),
+        ]
     )
 
 
@@ -49,23 +55,43 @@ def results_table(runs):
         cells = []
         for results in runs.values():
             worst = max(attribute_probes(results["probes"], code), key=leaked)
-            cells.append(f"{worst['target'].replace('_', ' ')}: {100 * leaked(worst):.0f} % of the way from chance to ceiling")
+            cells.append(
+                f"{worst['target'].replace('_', ' ')}: {100 * leaked(worst):.0f} % of the way from"
+                " chance to ceiling"
+            )
         return [name, *cells]
 
     def judged(name, what):
         cells = []
         for results in runs.values():
             oracle = results["oracle"]
-            cells.append(" / ".join(f"{100 * oracle[of][what]:.1f}" for of in ("swap", "reconstruction", "retrieval", "truth")))
+            cells.append(
+                " / ".join(
+                    f"{100 * oracle[of][what]:.1f}"
+                    for of in ("swap", "reconstruction", "retrieval", "truth")
+                )
+            )
         return [name, *cells]
 
-    predictors = [swap(name.replace("_", " "), "swap", "predictors", name) for name in ("pose_mean", "additive", "retrieval")]
-    errors = [swap("**swap**", "swap", "test"), swap("plain reconstruction", "reconstruction", "test"), *predictors]
+    predictors = [
+        swap(name.replace("_", " "), "swap", "predictors", name)
+        for name in ("pose_mean", "additive", "retrieval")
+    ]
+    errors = [
+        swap("**swap**", "swap", "test"),
+        swap("plain reconstruction", "reconstruction", "test"),
+        *predictors,
+    ]
     accuracies = [
         chosen("identity from s", "s", "identity"),
         chosen("identity from the mean of z", "z_mu", "identity"),
-        probe("identity from the mean of z, by attributes", lambda probes: by_attributes(probes, "z_mu")),
-        probe("identity from a sample of z, by attributes", lambda probes: by_attributes(probes, "z")),
+        probe(
+            "identity from the mean of z, by attributes",
+            lambda probes: by_attributes(probes, "z_mu"),
+        ),
+        probe(
+            "identity from a sample of z, by attributes", lambda probes: by_attributes(probes, "z")
+        ),
         chosen("pose from the mean of z", "z_mu", "pose"),
         chosen("pose from a sample of z", "z", "pose"),
         chosen("pose from s", "s", "pose"),
@@ -75,7 +101,9 @@ def results_table(runs):
     return (
         table("unseen identities, PSNR in dB (MSE)", errors)
         + "\n\n"
-        + table("accuracy of the probe that validation images chose, % (chance–ceiling)", accuracies)
+        + table(
+            "accuracy of the probe that validation images chose, % (chance–ceiling)", accuracies
+        )
         + "\n\n"
         + table(
             "what a judge sees, % (of swaps / reconstructions / retrieval / true images)",
@@ -89,21 +117,39 @@ def results_table(runs):
 
 
 def timings_table(runs):
-    assert all(results["times"]["02_train"] > results["training"]["seconds"] for results in runs.values()), "a resumed run"
-    times = [[name, *(f"{results['times'][name]:.0f} s" for results in runs.values())] for name in NOTEBOOKS]
-    speed = ["training, pairs/s", *(f"{results['training']['pairs_per_second']:.0f}" for results in runs.values())]
+    assert all(
+        results["times"]["02_train"] > results["training"]["seconds"] for results in runs.values()
+    ), "a resumed run"
+    times = [
+        [name, *(f"{results['times'][name]:.0f} s" for results in runs.values())]
+        for name in NOTEBOOKS
+    ]
+    speed = [
+        "training, pairs/s",
+        *(f"{results['training']['pairs_per_second']:.0f}" for results in runs.values()),
+    ]
     return table("2 CPU cores", [*times, speed])
 
 
 def seeds_table(_):
     groups = json.loads(BENCHMARKS["seeds"].read_text())["groups"]
-    kinds = [f"{RUNS[of['source']]}, `{of['preset']}`, seeds {of['seeds'][0]} to {of['seeds'][-1]}" for of in groups]
+    kinds = [
+        f"{RUNS[of['source']]}, `{of['preset']}`, seeds {of['seeds'][0]} to {of['seeds'][-1]}"
+        for of in groups
+    ]
     rows = [
-        [row["what"], *("{mean:.1f} ({ci95[0]:.1f} to {ci95[1]:.1f})".format(**of["rows"][k]) for of in groups)]
+        [
+            row["what"],
+            *(
+                "{mean:.1f} ({ci95[0]:.1f} to {ci95[1]:.1f})".format(**of["rows"][k])
+                for of in groups
+            ),
+        ]
         for k, row in enumerate(groups[0]["rows"])
     ]
     return "\n".join(
-        f"| {' | '.join(cells)} |" for cells in (["mean (95 % over seeds)", *kinds], ["---"] * (1 + len(kinds)), *rows)
+        f"| {' | '.join(cells)} |"
+        for cells in (["mean (95 % over seeds)", *kinds], ["---"] * (1 + len(kinds)), *rows)
     )
 
 

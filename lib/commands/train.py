@@ -1,9 +1,11 @@
-"""Training in several processes, on several cores, GPUs or machines; notebook 2 then finds the run finished and shows it.
+"""Training in several processes, on several cores, GPUs or machines; notebook 2 then finds the run
+finished and shows it.
 
     torchrun --nproc-per-node 2 -m lib.commands.train NAME --source sprites --preset fast --seed 0
 
-Every process calls `lib.method.training.fit`, which shares each batch among them; `./run_all.sh --processes N` starts this. The
-processes of a CPU talk through gloo, those of CUDA through nccl, one GPU each. Started without torchrun it is one process.
+Every process calls `lib.method.training.fit`, which shares each batch among them; `./run_all.sh
+--processes N` starts this. The processes of a CPU talk through gloo, those of CUDA through nccl,
+one GPU each. Started without torchrun it is one process.
 """
 
 import argparse
@@ -29,7 +31,9 @@ def main() -> None:
     parser.add_argument("--preset", choices=tuple(PRESETS), default="fast")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("run", help="the name of the run: its folder under reports/")
-    parser.add_argument("--overrides", type=json.loads, default={}, metavar="JSON", help="hyper-parameters by name")
+    parser.add_argument(
+        "--overrides", type=json.loads, default={}, metavar="JSON", help="hyper-parameters by name"
+    )
     options = parser.parse_args()
     with command("lib.commands.train", speaks=os.environ.get("RANK", "0") == "0"):
         try:
@@ -38,7 +42,9 @@ def main() -> None:
             sprites = load_sprites(options.source)
             splits = split_by_identity(sprites, options.seed)
             run = new_run(options.run, sprites, options.preset, options.seed, hp)
-            monitor = swap_monitor(sprites, watched_swaps(sprites, splits["validation"], options.seed))
+            monitor = swap_monitor(
+                sprites, watched_swaps(sprites, splits["validation"], options.seed)
+            )
             fit(run, sprites, splits["train"], device, monitor)
         finally:
             if distributed.is_initialized():

@@ -1,20 +1,28 @@
-"""Sprites drawn by code: game characters with the structure and the truth of the published 2D Sprites, and no foreign art.
+"""Sprites drawn by code: game characters with the structure and the truth of the published 2D
+Sprites, and no foreign art.
 
 How a picture is made
-  1. `MOVES` holds 17 numbers for every frame of every action: where the body, hands, feet and weapon are, in the character's
-     own space (right, up, forward). `make_pose` projects them to the screen for the view that the character faces, so one row
-     serves all four views, and right is left seen from the other side, weapon hand included.
-  2. Each of `PARTS` draws one layer of one pose, for every value of the attribute that it shows: a canvas (60, 60) of materials
-     and tones, 0 where nothing is. A layer knows nothing of the other attributes, so each is drawn once.
-  3. `draw_characters` lays the layers of a character over each other, far ones first, and colours them with its palette.
+  1. `MOVES` holds 17 numbers for every frame of every action: where the body, hands, feet and
+     weapon are, in the character's
+     own space (right, up, forward). `make_pose` projects them to the screen for the view that the
+     character faces, so one row serves all four views, and right is left seen from the other side,
+     weapon hand included.
+  2. Each of `PARTS` draws one layer of one pose, for every value of the attribute that it shows: a
+     canvas (60, 60) of materials
+     and tones, 0 where nothing is. A layer knows nothing of the other attributes, so each is drawn
+     once.
+  3. `draw_characters` lays the layers of a character over each other, far ones first, and colours
+     them with its palette.
 
-Characters come in twins that differ in the weapon alone, and a weapon is out only in the middle of a thrust, a slash or a shot,
-so twins are equal to the bit in the other poses. All arithmetic is on small numbers, by operations that IEEE 754 rounds in one
-way: the images are the same on every machine.
+Characters come in twins that differ in the weapon alone, and a weapon is out only in the middle of
+a thrust, a slash or a shot, so twins are equal to the bit in the other poses. All arithmetic is on
+small numbers, by operations that IEEE 754 rounds in one way: the images are the same on every
+machine.
 
-To add a hat: (1) in `ATTRIBUTES`, before the weapon, add `"hat": ("none", "cone")`; (2) write `draw_hat(canvas, pose, value)`,
-which paints around `pose.head` with `fill`, and nothing for value 0; (3) add `Part("hat", draw_hat, lambda pose: 2.5)` to
-`PARTS`, where 2.5 puts it just in front of the hair; (4) for a new colour add one to `MATERIALS`. Characters then double.
+To add a hat: (1) in `ATTRIBUTES`, before the weapon, add `"hat": ("none", "cone")`; (2) write
+`draw_hat(canvas, pose, value)`, which paints around `pose.head` with `fill`, and nothing for value
+0; (3) add `Part("hat", draw_hat, lambda pose: 2.5)` to `PARTS`, where 2.5 puts it just in front of
+the hair; (4) for a new colour add one to `MATERIALS`. Characters then double.
 """
 
 import itertools
@@ -28,8 +36,9 @@ from tqdm import tqdm
 
 from lib.data.sprites import ACTIONS, POSES, SIZE, VIEWS, P, Sprites, distinct_images
 
-# Names these images, so that data made by another version is made anew: change it whenever one of them changes, as a test
-# of their SHA-256 will say. (It is what was once computed from the bytes of this file, so that stored runs stay valid.)
+# Names these images, so that data made by another version is made anew: change it whenever one of
+# them changes, as a test of their SHA-256 will say. (It is what was once computed from the bytes of
+# this file, so that stored runs stay valid.)
 FINGERPRINT = "drawn 1ddb39a7babf059a7eb4ff7996859f292a89dd19f4248642ffc260b3a454ee33"
 ATTRIBUTES = {  # the values of each, in the order of their numbers; the weapon is the last
     "skin": ("pale", "brown", "green"),
@@ -45,10 +54,22 @@ ATTRIBUTES = {  # the values of each, in the order of their numbers; the weapon 
 MATERIALS = {  # RGB in plain light; "skin" and "hair" are the character's own
     "skin": ((240, 196, 158), (156, 102, 66), (134, 184, 96)),
     "hair": ((234, 196, 84), (172, 74, 40), (74, 66, 84), (224, 226, 236)),
-    "eye": (245, 245, 245), "pupil": (120, 80, 60), "linen": (222, 214, 196), "green": (74, 150, 72), "steel": (168, 178, 196),
-    "violet": (136, 84, 172), "red": (190, 58, 54), "gold": (226, 178, 66), "leather": (142, 92, 52), "blue": (64, 98, 186),
-    "navy": (74, 82, 128), "rust": (178, 102, 50), "wood": (166, 116, 62), "blade": (206, 218, 232), "gem": (98, 206, 214),
-}  # fmt: skip
+    "eye": (245, 245, 245),
+    "pupil": (120, 80, 60),
+    "linen": (222, 214, 196),
+    "green": (74, 150, 72),
+    "steel": (168, 178, 196),
+    "violet": (136, 84, 172),
+    "red": (190, 58, 54),
+    "gold": (226, 178, 66),
+    "leather": (142, 92, 52),
+    "blue": (64, 98, 186),
+    "navy": (74, 82, 128),
+    "rust": (178, 102, 50),
+    "wood": (166, 116, 62),
+    "blade": (206, 218, 232),
+    "gem": (98, 206, 214),
+}
 
 
 OUTLINE, DARK, MID, LIGHT = range(4)
@@ -57,51 +78,80 @@ OUTLINE, DARK, MID, LIGHT = range(4)
 TONES = np.array((30, 68, 100, 122))  # per cent of a material's colour
 
 
-CODE = {name: 1 + len(TONES) * i for i, name in enumerate(MATERIALS)}  # a pixel of a canvas is CODE[material] + tone
+CODE = {
+    name: 1 + len(TONES) * i for i, name in enumerate(MATERIALS)
+}  # a pixel of a canvas is CODE[material] + tone
 
 
-# A frame: body (drop, back, lean); right, then left hand from its shoulder (out, up, forward); right, then left foot (forward,
-# lift); weapon's axis (right, up, forward), 0 0 0 while it is put away; 1 while the bow is drawn. In pixels; two frames a line.
+# A frame: body (drop, back, lean); right, then left hand from its shoulder (out, up, forward);
+# right, then left foot (forward, lift); weapon's axis (right, up, forward), 0 0 0 while it is put
+# away; 1 while the bow is drawn. In pixels; a frame a line.
 MOVES = {
     "spellcast": """
-        0 0 0   -4 -8 4   -4 -8 4    0 0  0 0    0 0 0  0        1 0 0   -5 -6 6   -5 -6 6    0 0  0 0    0 0 0  0
-        2 0 1   -5 -3 7   -5 -3 7    0 0  0 0    0 0 0  0        1 0 0    0 -4 7    0 -4 7    0 0  0 0    0 0 0  0
-        0 0 0    8 -2 3    8 -2 3    0 0  0 0    0 0 0  0       -1 0 -1   6  7 1    6  7 1    0 0  0 0    0 0 0  0
-        0 0 0    5 -6 3    5 -6 3    0 0  0 0    0 0 0  0""",
+         0   0   0   -4  -8   4   -4  -8   4    0   0   0   0    0   0   0    0
+         1   0   0   -5  -6   6   -5  -6   6    0   0   0   0    0   0   0    0
+         2   0   1   -5  -3   7   -5  -3   7    0   0   0   0    0   0   0    0
+         1   0   0    0  -4   7    0  -4   7    0   0   0   0    0   0   0    0
+         0   0   0    8  -2   3    8  -2   3    0   0   0   0    0   0   0    0
+        -1   0  -1    6   7   1    6   7   1    0   0   0   0    0   0   0    0
+         0   0   0    5  -6   3    5  -6   3    0   0   0   0    0   0   0    0""",
     "thrust": """
-        0 0 0   -1 -9 3   -3 -8 5    1 0 -1 0    0 0 0  0        1 -1 -1  1 -8 -3  -4 -6 5    2 0 -2 0    0 2 13  0
-        1 -3 -1  2 -7 -6  -4 -6 4    3 0 -3 0    0 2 13  0       1 -1 0   1 -6 0   -4 -6 7    3 0 -3 0    0 1 14  0
-        2 -1 2   0 -4 6   -5 -6 6   -6 0  3 0    0 0 14  0       2 -3 3   0 -3 9   -5 -7 5  -10 0  2 0    0 -1 13  0
-        1 0 1    0 -5 5   -4 -7 5   -4 0  3 0    0 1 14  0       0 0 0    0 -10 2  -1 -9 3    0 0  1 0    0 0 0  0""",
+         0   0   0   -1  -9   3   -3  -8   5    1   0  -1   0    0   0   0    0
+         1  -1  -1    1  -8  -3   -4  -6   5    2   0  -2   0    0   2  13    0
+         1  -3  -1    2  -7  -6   -4  -6   4    3   0  -3   0    0   2  13    0
+         1  -1   0    1  -6   0   -4  -6   7    3   0  -3   0    0   1  14    0
+         2  -1   2    0  -4   6   -5  -6   6   -6   0   3   0    0   0  14    0
+         2  -3   3    0  -3   9   -5  -7   5  -10   0   2   0    0  -1  13    0
+         1   0   1    0  -5   5   -4  -7   5   -4   0   3   0    0   1  14    0
+         0   0   0    0 -10   2   -1  -9   3    0   0   1   0    0   0   0    0""",
     "walk": """
-        0 0 0    2 -11 0   2 -11 0   0 0  0 0    0 0 0  0        1 0 0    2 -10 -5  2 -10 5   7 0 -7 1    0 0 0  0
-        0 0 0    2 -11 -3  2 -11 3   4 0 -3 3    0 0 0  0       -1 0 0    2 -11 0   2 -11 1   0 0  2 4    0 0 0  0
-        0 0 0    2 -11 4   2 -11 -3 -4 0  6 2    0 0 0  0        1 0 0    2 -10 6   2 -10 -5 -7 1  7 0    0 0 0  0
-        0 0 0    2 -11 4   2 -11 -2 -3 3  4 0    0 0 0  0       -1 0 0    2 -11 1   2 -11 0   2 4  0 0    0 0 0  0
-        0 0 0    2 -11 -3  2 -11 3   6 2 -4 0    0 0 0  0""",
+         0   0   0    2 -11   0    2 -11   0    0   0   0   0    0   0   0    0
+         1   0   0    2 -10  -5    2 -10   5    7   0  -7   1    0   0   0    0
+         0   0   0    2 -11  -3    2 -11   3    4   0  -3   3    0   0   0    0
+        -1   0   0    2 -11   0    2 -11   1    0   0   2   4    0   0   0    0
+         0   0   0    2 -11   4    2 -11  -3   -4   0   6   2    0   0   0    0
+         1   0   0    2 -10   6    2 -10  -5   -7   1   7   0    0   0   0    0
+         0   0   0    2 -11   4    2 -11  -2   -3   3   4   0    0   0   0    0
+        -1   0   0    2 -11   1    2 -11   0    2   4   0   0    0   0   0    0
+         0   0   0    2 -11  -3    2 -11   3    6   2  -4   0    0   0   0    0""",
     "slash": """
-        1 0 1   -6 -9 5    1 -10 1   0 0  0 0    0 0 0  0        0 -1 0   3  2 -3   0 -9 4   -3 0  2 0    6 9 -8  0
-        0 0 0    5  3 2    1 -9 3   -3 0  3 0    8 10 5  0       1 0 1    5 -2 8    2 -9 0   -4 0  4 0    5 1 12  0
-        2 0 2   -4 -5 8    3 -8 -3  -5 0  5 0  -12 -3 8  0       2 0 2   -8 -6 5    4 -8 -4  -5 0  5 0  -13 -4 -3  0""",
+         1   0   1   -6  -9   5    1 -10   1    0   0   0   0    0   0   0    0
+         0  -1   0    3   2  -3    0  -9   4   -3   0   2   0    6   9  -8    0
+         0   0   0    5   3   2    1  -9   3   -3   0   3   0    8  10   5    0
+         1   0   1    5  -2   8    2  -9   0   -4   0   4   0    5   1  12    0
+         2   0   2   -4  -5   8    3  -8  -3   -5   0   5   0  -12  -3   8    0
+         2   0   2   -8  -6   5    4  -8  -4   -5   0   5   0  -13  -4  -3    0""",
     "shoot": """
-        0 0 0    2  2 -4   2 -10 2   0 0  0 0    0 0 0  0        0 0 0   -3 -7 5    0 -7 7    0 0  1 0    0 6 11  0
-        0 0 0   -4 -5 7    0 -4 9   -1 0  2 0    0 10 8  0       0 0 0   -4 -2 8    1 -1 11  -2 0  3 0    0 13 3  0
-        0 0 0   -3 -1 5    1 0 11   -2 0  3 0    0 13 0  1       0 0 0   -2 -1 3    1 0 11   -3 0  3 0    0 13 0  1
-        0 0 0   -1  0 1    1 0 11   -3 0  3 0    0 13 0  1       1 0 -1   0  0 0    1 0 11   -3 0  3 0    0 13 0  1
-        1 0 -1   1  0 -2   1 0 12   -3 0  3 0    0 13 0  1       0 0 -1   3  1 -4   1 0 11   -3 0  3 0    0 13 0  0
-        0 0 0    3 -4 -2   1 -1 11  -2 0  3 0    0 13 2  0       0 0 0    2 -9 0    1 -5 9   -1 0  2 0    0 9 9  0
-        0 0 0    2 -11 2   1 -10 4   0 0  1 0    0 0 0  0""",
+         0   0   0    2   2  -4    2 -10   2    0   0   0   0    0   0   0    0
+         0   0   0   -3  -7   5    0  -7   7    0   0   1   0    0   6  11    0
+         0   0   0   -4  -5   7    0  -4   9   -1   0   2   0    0  10   8    0
+         0   0   0   -4  -2   8    1  -1  11   -2   0   3   0    0  13   3    0
+         0   0   0   -3  -1   5    1   0  11   -2   0   3   0    0  13   0    1
+         0   0   0   -2  -1   3    1   0  11   -3   0   3   0    0  13   0    1
+         0   0   0   -1   0   1    1   0  11   -3   0   3   0    0  13   0    1
+         1   0  -1    0   0   0    1   0  11   -3   0   3   0    0  13   0    1
+         1   0  -1    1   0  -2    1   0  12   -3   0   3   0    0  13   0    1
+         0   0  -1    3   1  -4    1   0  11   -3   0   3   0    0  13   0    0
+         0   0   0    3  -4  -2    1  -1  11   -2   0   3   0    0  13   2    0
+         0   0   0    2  -9   0    1  -5   9   -1   0   2   0    0   9   9    0
+         0   0   0    2 -11   2    1 -10   4    0   0   1   0    0   0   0    0""",
     "hurt": """
-        0 -2 -2  6 -3 3    6 -3 3    0 0  0 0    0 0 0  0        3 -1 2   3 -9 4    3 -9 4    1 0 -2 0    0 0 0  0
-        6 -1 3   3 -8 5    3 -8 5   -3 0 -5 0    0 0 0  0        8 -3 7   5 -7 7    5 -7 7   -8 0 -10 0   0 0 0  0
-       12 -34 17 6 -2 5    6 -2 5  -48 0 -50 0   0 0 0  0       13 -43 23 8  0 2    8  0 2  -62 0 -65 0   0 0 0  0""",
-}  # fmt: skip
+         0  -2  -2    6  -3   3    6  -3   3    0   0   0   0    0   0   0    0
+         3  -1   2    3  -9   4    3  -9   4    1   0  -2   0    0   0   0    0
+         6  -1   3    3  -8   5    3  -8   5   -3   0  -5   0    0   0   0    0
+         8  -3   7    5  -7   7    5  -7   7   -8   0 -10   0    0   0   0    0
+        12 -34  17    6  -2   5    6  -2   5  -48   0 -50   0    0   0   0    0
+        13 -43  23    8   0   2    8   0   2  -62   0 -65   0    0   0   0    0""",
+}
 
 
 HIP, SPINE, ARM, LEG = 16, 11, 12, 14  # the height of the hip and lengths, pixels
 
 
-GROUND, TILT = 52, 0.4  # the screen row of the soles; rows down for a pixel towards the viewer (we look from above)
+GROUND, TILT = (
+    52,
+    0.4,
+)  # the screen row of the soles; rows down for a pixel towards the viewer (we look from above)
 
 
 FACING = {"up": (1, 0, 0, -1), "left": (0, -1, -1, 0), "down": (-1, 0, 0, 1), "right": (0, 1, 1, 0)}
@@ -110,11 +160,13 @@ FACING = {"up": (1, 0, 0, -1), "left": (0, -1, -1, 0), "down": (-1, 0, 0, 1), "r
 MIRROR = np.array([[1, 1, 1], [-1, 1, 1]])  # a character's right and left
 
 
-# A skeleton on the screen, points as (column, row); plural fields are pairs, the right of the character first. `gaze` is the
-# view of the head, "up" also where it hangs so low that only hair is seen; `side` is where the nose points: -1, 1, or 0.
+# A skeleton on the screen, points as (column, row); plural fields are pairs, the right of the
+# character first. `gaze` is the view of the head, "up" also where it hangs so low that only hair is
+# seen; `side` is where the nose points: -1, 1, or 0.
 Pose = namedtuple(
     "Pose",
-    "action view gaze side head chest hip shoulders elbows hands thighs knees feet arms_in_front near_leg axis armed drawn",
+    "action view gaze side head chest hip shoulders elbows hands thighs knees feet arms_in_front"
+    " near_leg axis armed drawn",
 )
 
 
@@ -132,7 +184,11 @@ def make_pose(action: str, view: str, frame: int) -> Pose:
 
     def project(points: np.ndarray) -> list:
         across = points[..., 0] * right_across + points[..., 2] * forward_across
-        return np.rint([SIZE // 2 + across, GROUND - points[..., 1] + TILT * near(points)]).astype(int).T.tolist()
+        return (
+            np.rint([SIZE // 2 + across, GROUND - points[..., 1] + TILT * near(points)])
+            .astype(int)
+            .T.tolist()
+        )
 
     def joint(start: np.ndarray, end: np.ndarray, length: float, bend: np.ndarray) -> np.ndarray:
         spare = np.maximum(0, length - np.sqrt(np.square(end - start).sum(axis=1, keepdims=True)))
@@ -146,15 +202,29 @@ def make_pose(action: str, view: str, frame: int) -> Pose:
     thighs = hip + MIRROR * (3.5, 0, 0)
     feet = np.array([[4, row[10] + 2, row[9]], [-4, row[12] + 2, row[11]]])
     points = dict(
-        head=hip + 1.75 * spine, chest=hip + spine, hip=hip, shoulders=shoulders, hands=hands, thighs=thighs, feet=feet,
-        elbows=joint(shoulders, hands, ARM, MIRROR * (1, -0.5, -1)), knees=joint(thighs, feet, LEG, np.array([0, 0, 1])),
-    )  # fmt: skip
+        head=hip + 1.75 * spine,
+        chest=hip + spine,
+        hip=hip,
+        shoulders=shoulders,
+        hands=hands,
+        thighs=thighs,
+        feet=feet,
+        elbows=joint(shoulders, hands, ARM, MIRROR * (1, -0.5, -1)),
+        knees=joint(thighs, feet, LEG, np.array([0, 0, 1])),
+    )
     column, level = project(row[13:16])
     return Pose(
-        action, view, gaze="up" if lean > SPINE else view, side=forward_across, near_leg=int(near(feet).argmax()),
-        arms_in_front=near((shoulders + 2 * hands) / 3 - hip - spine) >= 0, axis=(column - SIZE // 2, level - GROUND),
-        armed=row[13:16].any(), drawn=row[16] == 1, **{name: project(at) for name, at in points.items()},
-    )  # fmt: skip
+        action,
+        view,
+        gaze="up" if lean > SPINE else view,
+        side=forward_across,
+        near_leg=int(near(feet).argmax()),
+        arms_in_front=near((shoulders + 2 * hands) / 3 - hip - spine) >= 0,
+        axis=(column - SIZE // 2, level - GROUND),
+        armed=row[13:16].any(),
+        drawn=row[16] == 1,
+        **{name: project(at) for name, at in points.items()},
+    )
 
 
 ROW, COLUMN = np.mgrid[:SIZE, :SIZE]  # masks of shapes are (60, 60) bool
@@ -168,7 +238,9 @@ def ellipse(centre: Point, rx: float, ry: float) -> np.ndarray:
 def limb(start: Point, end: Point, radius: float) -> np.ndarray:
     """The mask of all that is at most `radius` from a segment."""
     dx, dy = end[0] - start[0], end[1] - start[1]
-    along = np.clip(((COLUMN - start[0]) * dx + (ROW - start[1]) * dy) / max(dx * dx + dy * dy, 1), 0, 1)
+    along = np.clip(
+        ((COLUMN - start[0]) * dx + (ROW - start[1]) * dy) / max(dx * dx + dy * dy, 1), 0, 1
+    )
     return (COLUMN - start[0] - along * dx) ** 2 + (ROW - start[1] - along * dy) ** 2 <= radius**2
 
 
@@ -182,9 +254,13 @@ def shift(mask: np.ndarray, dx: int, dy: int) -> np.ndarray:
 
 
 def fill(canvas: np.ndarray, mask: np.ndarray, material: str, bevel: int = 1) -> None:
-    """Paints a shape with an outline around it, lit from the upper left over an edge of `bevel` pixels."""
+    """Paints a shape with an outline around it, lit from the upper left over an edge of `bevel`
+    pixels.
+    """
     code = CODE[material]
-    canvas[(shift(mask, 1, 0) | shift(mask, -1, 0) | shift(mask, 0, 1) | shift(mask, 0, -1)) & ~mask] = code + OUTLINE
+    canvas[
+        (shift(mask, 1, 0) | shift(mask, -1, 0) | shift(mask, 0, 1) | shift(mask, 0, -1)) & ~mask
+    ] = code + OUTLINE
     canvas[mask] = code + MID
     canvas[mask & ~shift(mask, bevel, bevel)] = code + LIGHT
     canvas[mask & ~shift(mask, -bevel, -bevel)] = code + DARK
@@ -199,11 +275,19 @@ def recolour(canvas: np.ndarray, mask: np.ndarray, material: str) -> None:
 def draw_legs(canvas: np.ndarray, pose: Pose, value: int) -> None:
     for i in (1 - pose.near_leg, pose.near_leg):
         (x, y), knee = pose.feet[i], pose.knees[i]
-        fill(canvas, limb(pose.thighs[i], knee, 2.5) | limb(knee, (x, y), 2), ("navy", "skin")[value])
+        fill(
+            canvas, limb(pose.thighs[i], knee, 2.5) | limb(knee, (x, y), 2), ("navy", "skin")[value]
+        )
         sole = ellipse((x + 2 * pose.side, y), 4.3 if pose.side else 3.3, 2.3)
-        fill(canvas, sole | limb(between((x, y), knee, 0.5), (x, y), 2.3), ("leather", "steel")[value])
+        fill(
+            canvas,
+            sole | limb(between((x, y), knee, 0.5), (x, y), 2.3),
+            ("leather", "steel")[value],
+        )
     if value == 1:
-        hem = [between(thigh, knee, 0.9) for thigh, knee in zip(pose.thighs, pose.knees, strict=True)]
+        hem = [
+            between(thigh, knee, 0.9) for thigh, knee in zip(pose.thighs, pose.knees, strict=True)
+        ]
         kilt = limb(pose.hip, hem[0], 4) | limb(pose.hip, hem[1], 4) | limb(hem[0], hem[1], 3)
         fill(canvas, kilt, "rust", 2)
         recolour(canvas, kilt & ((COLUMN - pose.hip[0]) % 4 == 0), "gold")
@@ -228,14 +312,20 @@ def draw_torso(canvas: np.ndarray, pose: Pose, value: int) -> None:
         canvas[body & (off_middle == 0) & (not from_behind)] = CODE["steel"] + LIGHT
         canvas[body & (ROW == y + 7)] = CODE["steel"] + DARK
     elif value == 2:
-        recolour(canvas, body & ((ROW >= hem + 2) | ((off_middle <= 1) & (not from_behind))), "gold")
+        recolour(
+            canvas, body & ((ROW >= hem + 2) | ((off_middle <= 1) & (not from_behind))), "gold"
+        )
     else:
         recolour(canvas, body & (off_middle <= 2) & (not from_behind), "linen")
 
 
 def draw_arm(canvas: np.ndarray, pose: Pose, value: int, i: int) -> None:
     shoulder, elbow, hand = pose.shoulders[i], pose.elbows[i], pose.hands[i]
-    fill(canvas, limb(shoulder, elbow, 2) | limb(elbow, hand, 1.6) | ellipse(hand, 2.3, 2.3), ("skin", "blue")[value])
+    fill(
+        canvas,
+        limb(shoulder, elbow, 2) | limb(elbow, hand, 1.6) | ellipse(hand, 2.3, 2.3),
+        ("skin", "blue")[value],
+    )
     if value == 0:
         recolour(canvas, limb(between(elbow, hand, 0.3), between(elbow, hand, 0.6), 2.9), "gold")
     recolour(canvas, ellipse(hand, 2.9, 2.9), "skin")
@@ -261,32 +351,52 @@ def draw_head(canvas: np.ndarray, pose: Pose, _: int) -> None:
 def draw_hair(canvas: np.ndarray, pose: Pose, value: int) -> None:
     (x, y), side, style = pose.head, pose.side, ATTRIBUTES["hair_style"][value]
     from_behind = pose.gaze == "up"
-    down = 1 if pose.gaze == pose.view else -1  # the hair of a fallen character lies on its back, which is up the screen
+    down = (
+        1 if pose.gaze == pose.view else -1
+    )  # the hair of a fallen character lies on its back, which is up the screen
     hair = ellipse((x - side, y - 1), 9.4, 9.4)
     if from_behind:
         hair &= ROW <= y + (6 if down == 1 else 9)
     elif side:
-        hair &= ~(ellipse((x + 5 * side, y + 4), 6.6, 7.5) & (ROW > y - 2 - COLUMN % 2)) & (ROW <= y + 5)
+        hair &= ~(ellipse((x + 5 * side, y + 4), 6.6, 7.5) & (ROW > y - 2 - COLUMN % 2)) & (
+            ROW <= y + 5
+        )
     else:
-        hair &= ~(ellipse((x, y + 4), 7, 7.5) & (ROW > y - 2 - abs(COLUMN - x) % 3 // 2)) & (ROW <= y + 4)
+        hair &= ~(ellipse((x, y + 4), 7, 7.5) & (ROW > y - 2 - abs(COLUMN - x) % 3 // 2)) & (
+            ROW <= y + 4
+        )
     if style == "spiky":
         for dx in (-8, -4, 0, 4, 8):
-            hair |= limb((x + dx * 3 // 4, y - 5), (x + dx * 3 // 2 - 2 * side, y - 12 + abs(dx) // 2), 1.5)
+            hair |= limb(
+                (x + dx * 3 // 4, y - 5), (x + dx * 3 // 2 - 2 * side, y - 12 + abs(dx) // 2), 1.5
+            )
     if style == "long":
         if side:
             hair |= limb((x - 6 * side, y), (x - 7 * side, y + 12), 3)
-        for dx, wide in () if side else ((-4, 4), (4, 4)) if from_behind else ((-8.5, 1.6), (8.5, 1.6)):
+        for dx, wide in (
+            () if side else ((-4, 4), (4, 4)) if from_behind else ((-8.5, 1.6), (8.5, 1.6))
+        ):
             hair |= limb((x + dx, y), (x + dx, y + 12 * down), wide)
     fill(canvas, hair, "hair", 2)
-    shine = ellipse((x - 2, y - 3), 6.4, 6.4) & ~ellipse((x - 1, y - 2), 5.4, 5.4) & (COLUMN + ROW < x + y - 3)
+    shine = (
+        ellipse((x - 2, y - 3), 6.4, 6.4)
+        & ~ellipse((x - 1, y - 2), 5.4, 5.4)
+        & (COLUMN + ROW < x + y - 3)
+    )
     canvas[hair & shine] = CODE["hair"] + LIGHT
-    canvas[hair & shift(hair, 0, -2) & ((COLUMN - x) % 4 == 2) & (ROW > y - 4)] = CODE["hair"] + DARK
+    canvas[hair & shift(hair, 0, -2) & ((COLUMN - x) % 4 == 2) & (ROW > y - 4)] = (
+        CODE["hair"] + DARK
+    )
     if style == "ponytail":
         if from_behind:
             fill(canvas, limb((x, y - 7 * down), (x, y + 12 * down), 2.5), "hair")
         elif side:
             bend = (x - 12 * side, y)
-            fill(canvas, limb((x - 7 * side, y - 6), bend, 2) | limb(bend, (bend[0], y + 7), 2), "hair")
+            fill(
+                canvas,
+                limb((x - 7 * side, y - 6), bend, 2) | limb(bend, (bend[0], y + 7), 2),
+                "hair",
+            )
         fill(canvas, ellipse((x - 3 * side, y - 10), 3.5, 2.5), "hair")
 
 
@@ -304,9 +414,17 @@ def draw_weapon(canvas: np.ndarray, pose: Pose, value: int) -> None:
         nock = pose.hands[0] if pose.drawn and pose.side else between(*tips, 0.5)
         canvas[limb(tips[0], nock, 0.5) | limb(nock, tips[1], 0.5)] = CODE["linen"] + MID
         for tip, end in zip(tips, (-size, size), strict=True):
-            fill(canvas, limb(tip, along(end / 2, 1), 0.8) | limb(along(end / 2, 1), hand, 0.8), ("wood", "gem")[value])
+            fill(
+                canvas,
+                limb(tip, along(end / 2, 1), 0.8) | limb(along(end / 2, 1), hand, 0.8),
+                ("wood", "gem")[value],
+            )
         if pose.drawn:  # towards the viewer only the head of the arrow is seen
-            arrow = limb(nock, between(nock, hand, 1.3), 0.5) if pose.side else ellipse((hand[0], hand[1] - 2), 1, 1)
+            arrow = (
+                limb(nock, between(nock, hand, 1.3), 0.5)
+                if pose.side
+                else ellipse((hand[0], hand[1] - 2), 1, 1)
+            )
             canvas[arrow] = CODE["blade"] + LIGHT
     elif value == 0:
         fill(canvas, limb(hand, along(1.1), 1), "blade")
@@ -319,7 +437,9 @@ def draw_weapon(canvas: np.ndarray, pose: Pose, value: int) -> None:
 
 
 class Part(NamedTuple):
-    """One layer: the attribute whose values it shows, its drawing, and its depth in a pose; the deepest is laid first."""
+    """One layer: the attribute whose values it shows, its drawing, and its depth in a pose; the
+    deepest is laid first.
+    """
 
     attribute: str
     draw: Callable[[np.ndarray, Pose, int], None]
@@ -327,7 +447,9 @@ class Part(NamedTuple):
 
 
 def arm_depth(pose: Pose, i: int) -> float:
-    """In front of everything or behind it; under the head alone when the character lies on its face."""
+    """In front of everything or behind it; under the head alone when the character lies on its
+    face.
+    """
     return (3 if pose.gaze == pose.view else 0.5) if pose.arms_in_front[i] else -3
 
 
@@ -348,44 +470,77 @@ PARTS = (
 
 
 def character_labels() -> np.ndarray:
-    """(C, L) uint8: a quarter of all combinations, in which the values of any two attributes occur together equally often.
+    """(C, L) uint8: a quarter of all combinations, in which the values of any two attributes occur
+    together equally often.
 
-    Outfits differ in two attributes or more, so a held-out one cannot be had by copying its neighbour.
+    Outfits differ in two attributes or more, so a held-out one cannot be had by copying its
+    neighbour.
     """
-    every = np.array(list(itertools.product(*(range(len(values)) for values in ATTRIBUTES.values()))), dtype=np.uint8)
+    every = np.array(
+        list(itertools.product(*(range(len(values)) for values in ATTRIBUTES.values()))),
+        dtype=np.uint8,
+    )
     of = dict(zip(ATTRIBUTES, every.T, strict=True))
-    return every[(of["hair_style"] + of["hair_colour"] + of["torso"] + of["arms"] + 2 * of["legs"]) % 4 == 0]
+    return every[
+        (of["hair_style"] + of["hair_colour"] + of["torso"] + of["arms"] + 2 * of["legs"]) % 4 == 0
+    ]
 
 
 def draw_characters(labels: np.ndarray, progress: bool = False) -> np.ndarray:
-    """Images (C * 178, 60, 60, 3) uint8 of the characters with these values (C, L) of `ATTRIBUTES`, in the order of `POSES`."""
+    """Images (C * 178, 60, 60, 3) uint8 of the characters with these values (C, L) of `ATTRIBUTES`,
+    in the order of `POSES`.
+    """
     poses = [make_pose(ACTIONS[p["action"]], VIEWS[p["view"]], p["frame"]) for p in POSES]
-    order = np.argsort([[part.depth(pose) for part in PARTS] for pose in poses], axis=1, kind="stable")  # (P, parts)
-    layers = [np.zeros((len(ATTRIBUTES[part.attribute]), P, SIZE, SIZE), dtype=np.uint8) for part in PARTS]
+    order = np.argsort(
+        [[part.depth(pose) for part in PARTS] for pose in poses], axis=1, kind="stable"
+    )  # (P, parts)
+    layers = [
+        np.zeros((len(ATTRIBUTES[part.attribute]), P, SIZE, SIZE), dtype=np.uint8) for part in PARTS
+    ]
     for part, canvases in zip(PARTS, layers, strict=True):
         for value, p in np.ndindex(canvases.shape[:2]):
             part.draw(canvases[value, p], poses[p], value)
 
     images = np.empty((len(labels), P, SIZE, SIZE, 3), dtype=np.uint8)
-    for image, values in zip(images, tqdm(labels, "drawing characters", disable=not progress), strict=True):
+    for image, values in zip(
+        images, tqdm(labels, "drawing characters", disable=not progress), strict=True
+    ):
         value = dict(zip(ATTRIBUTES, values, strict=True))
-        stack = np.stack([canvases[value[part.attribute]] for part, canvases in zip(PARTS, layers, strict=True)])
+        stack = np.stack(
+            [canvases[value[part.attribute]] for part, canvases in zip(PARTS, layers, strict=True)]
+        )
         picture = np.zeros((P, SIZE, SIZE), dtype=np.uint8)
         for part_of_pose in order.T:
             layer = stack[part_of_pose, np.arange(P)]
             np.copyto(picture, layer, where=layer > 0)
-        own = {"skin": MATERIALS["skin"][value["skin"]], "hair": MATERIALS["hair"][value["hair_colour"]]}
+        own = {
+            "skin": MATERIALS["skin"][value["skin"]],
+            "hair": MATERIALS["hair"][value["hair_colour"]],
+        }
         colours = np.array(list({**MATERIALS, **own}.values()))  # (materials, 3)
         tones = (colours[:, None] * TONES[:, None] // 100).clip(0, 255).reshape(-1, 3)
-        np.take(np.vstack([[[0, 0, 0]], tones]).astype(np.uint8), picture, axis=0, out=image, mode="clip")
+        np.take(
+            np.vstack([[[0, 0, 0]], tones]).astype(np.uint8),
+            picture,
+            axis=0,
+            out=image,
+            mode="clip",
+        )
     return images.reshape(-1, SIZE, SIZE, 3)
 
 
 def draw_sprites(progress: bool = True) -> Sprites:
-    """The drawn data set, always the same: 384 characters (192 identities, each with both weapons) in 178 poses."""
+    """The drawn data set, always the same: 384 characters (192 identities, each with both weapons)
+    in 178 poses.
+    """
     labels = character_labels()
     images = draw_characters(labels, progress)
     return Sprites(
-        source="drawn", images=images, labels=labels, attributes=tuple(ATTRIBUTES), numbers=np.arange(len(labels)),
-        distinct=distinct_images(images), fingerprint=FINGERPRINT,
-    )  # fmt: skip
+        source="drawn",
+        images=images,
+        labels=labels,
+        attributes=tuple(ATTRIBUTES),
+        numbers=np.arange(len(labels)),
+        distinct=distinct_images(images),
+        fingerprint=FINGERPRINT,
+    )

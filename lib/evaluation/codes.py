@@ -31,7 +31,9 @@ def encode_all(run: Run, sprites: Sprites) -> Codes:
     except READ_ERRORS:
         pass  # missing or damaged: computed anew
     z_mu, z_logvar, s = encode_images(run.model, sprites.images)
-    z = reparameterize(z_mu, z_logvar, torch.randn(z_mu.shape, generator=torch.Generator().manual_seed(run.seed)))
+    z = reparameterize(
+        z_mu, z_logvar, torch.randn(z_mu.shape, generator=torch.Generator().manual_seed(run.seed))
+    )
     codes = Codes(z_mu.numpy(), z.numpy(), s.numpy())
     with written(path) as file:
         np.savez(file, stamp=np.array(stamp), **codes._asdict())

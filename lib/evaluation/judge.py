@@ -1,9 +1,12 @@
-"""A judge that was trained on real images: whose attributes, and which pose, does a swapped image show?
+"""A judge that was trained on real images: whose attributes, and which pose, does a swapped image
+show?
 
-An error in pixels does not say what is wrong. The oracle is a classifier of the pose and of every attribute, trained on images
-of training identities. On unseen ones it must come within a point of the Bayes ceilings, or its verdicts are lower bounds; the
-report shows both. Many poses of a character differ in a few pixels, which no blurred image tells; so the oracle also says
-whether a pose is right nearly. It knows nothing of any model, so one serves every run of a source and a split.
+An error in pixels does not say what is wrong. The oracle is a classifier of the pose and of every
+attribute, trained on images of training identities. On unseen ones it must come within a point of
+the Bayes ceilings, or its verdicts are lower bounds; the report shows both. Many poses of a
+character differ in a few pixels, which no blurred image tells; so the oracle also says whether a
+pose is right nearly. It knows nothing of any model, so one serves every run of a source and a
+split.
 """
 
 import numpy as np
@@ -42,7 +45,9 @@ class Oracle(nn.Module):
         super().__init__()
         self.names = tuple(classes)
         # as the encoder of preset `fast`, whatever the run that it judges
-        self.features = nn.Sequential(*folded_features(HParams()), nn.Flatten(), nn.Linear(128 * 4 * 4, 512), nn.ReLU())
+        self.features = nn.Sequential(
+            *folded_features(HParams()), nn.Flatten(), nn.Linear(128 * 4 * 4, 512), nn.ReLU()
+        )
         self.heads = nn.ModuleList(nn.Linear(512, n) for n in classes.values())
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -52,30 +57,46 @@ class Oracle(nn.Module):
 
 def oracle_targets(sprites: Sprites) -> dict[str, np.ndarray]:
     """What the oracle names, (N,) each: every attribute and the pose."""
-    attributes = {name: sprites.labels[sprites.character, k].astype(np.int64) for k, name in enumerate(sprites.attributes)}
+    attributes = {
+        name: sprites.labels[sprites.character, k].astype(np.int64)
+        for k, name in enumerate(sprites.attributes)
+    }
     return {**attributes, "pose": sprites.pose}
 
 
 def oracle_ceilings(sprites: Sprites, test: np.ndarray) -> dict[str, float]:
-    """What no classifier can exceed in anything that `judge` judges, on the images `test` (indices): Bayes ceilings.
+    """What no classifier can exceed in anything that `judge` judges, on the images `test`
+    (indices): Bayes ceilings.
 
     Of a pose that need only nearly be right nothing is known but that 1 cannot be exceeded.
     """
-    ceilings = {name: bayes_ceiling(sprites.distinct[test], target[test]) for name, target in _exact(sprites).items()}
+    ceilings = {
+        name: bayes_ceiling(sprites.distinct[test], target[test])
+        for name, target in _exact(sprites).items()
+    }
     return {**ceilings, "pose_nearly": 1.0, "both": ceilings["identity"]}
 
 
 def oracle_chance(sprites: Sprites, test: np.ndarray) -> dict[str, float]:
-    """How often on the images `test` (indices) one is right who always names the most frequent class; of a pose, only the exact."""
-    return {name: float(np.bincount(target[test]).max() / len(test)) for name, target in _exact(sprites).items()}
+    """How often on the images `test` (indices) one is right who always names the most frequent
+    class; of a pose, only the exact.
+    """
+    return {
+        name: float(np.bincount(target[test]).max() / len(test))
+        for name, target in _exact(sprites).items()
+    }
 
 
 def _exact(sprites: Sprites) -> dict[str, np.ndarray]:
     return {**oracle_targets(sprites), "identity": sprites.identity}
 
 
-def load_oracle(sprites: Sprites, train: np.ndarray, hp: HParams, seed: int, device: torch.device) -> Oracle:
-    """The oracle of a source and a split, trained on images of `train` (indices) unless `data/` already has it."""
+def load_oracle(
+    sprites: Sprites, train: np.ndarray, hp: HParams, seed: int, device: torch.device
+) -> Oracle:
+    """The oracle of a source and a split, trained on images of `train` (indices) unless `data/`
+    already has it.
+    """
     targets = {name: torch.from_numpy(target) for name, target in oracle_targets(sprites).items()}
     classes = {name: int(target.max()) + 1 for name, target in targets.items()}
     images_seen = PASSES * hp.probe_images
@@ -97,7 +118,14 @@ def load_oracle(sprites: Sprites, train: np.ndarray, hp: HParams, seed: int, dev
     return oracle
 
 
-def _fit(oracle: Oracle, sprites: Sprites, targets: dict[str, Tensor], train: np.ndarray, images_seen: int, seed: int) -> None:
+def _fit(
+    oracle: Oracle,
+    sprites: Sprites,
+    targets: dict[str, Tensor],
+    train: np.ndarray,
+    images_seen: int,
+    seed: int,
+) -> None:
     device = next(oracle.parameters()).device
     optimizer = torch.optim.Adam(oracle.parameters(), lr=LEARNING_RATE, fused=True)
     steps = -(-images_seen // BATCH)
@@ -107,7 +135,10 @@ def _fit(oracle: Oracle, sprites: Sprites, targets: dict[str, Tensor], train: np
     for _ in tqdm(range(steps), desc="training the oracle", unit="step", dynamic_ncols=True):
         index = rng.choice(train, BATCH)
         logits = oracle(to_float(sprites.images[index], device))
-        loss = sum(F.cross_entropy(logits[name], target[index].to(device)) for name, target in targets.items())
+        loss = sum(
+            F.cross_entropy(logits[name], target[index].to(device))
+            for name, target in targets.items()
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -116,25 +147,39 @@ def _fit(oracle: Oracle, sprites: Sprites, targets: dict[str, Tensor], train: np
 
 
 @torch.no_grad()
-def judge(oracle: Oracle, images: np.ndarray, target: np.ndarray, sprites: Sprites) -> dict[str, np.ndarray]:
-    """Whether images (n, 60, 60, 3) in [0, 1] show the character and pose of the image index `target` (n,).
+def judge(
+    oracle: Oracle, images: np.ndarray, target: np.ndarray, sprites: Sprites
+) -> dict[str, np.ndarray]:
+    """Whether images (n, 60, 60, 3) in [0, 1] show the character and pose of the image index
+    `target` (n,).
 
-    {name: (n,) bool} for each attribute, `identity` (all attributes but the weapon), `pose`, `pose_nearly` (in the pose that is
-    named, the character's true image has all but ALIKE_PIXELS pixels of the target) and `both` (identity, and the pose nearly);
-    and `identity_doubt`, `pose_doubt` (n,), nats: how unlikely the oracle holds what is right.
+    {name: (n,) bool} for each attribute, `identity` (all attributes but the weapon), `pose`,
+    `pose_nearly` (in the pose that is named, the character's true image has all but ALIKE_PIXELS
+    pixels of the target) and `both` (identity, and the pose nearly); and `identity_doubt`,
+    `pose_doubt` (n,), nats: how unlikely the oracle holds what is right.
     """
     device = next(oracle.parameters()).device
     chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
-    logits = [oracle(torch.from_numpy(images[chunk]).permute(0, 3, 1, 2).to(device)) for chunk in chunks]
+    logits = [
+        oracle(torch.from_numpy(images[chunk]).permute(0, 3, 1, 2).to(device)) for chunk in chunks
+    ]
     named, right, doubt = {}, {}, {}
     for name, of in oracle_targets(sprites).items():
-        log_posterior = F.log_softmax(torch.cat([chunk[name] for chunk in logits]), dim=1).cpu().numpy()
+        log_posterior = (
+            F.log_softmax(torch.cat([chunk[name] for chunk in logits]), dim=1).cpu().numpy()
+        )
         named[name] = log_posterior.argmax(axis=1)
         right[name] = named[name] == of[target]
         doubt[name] = -log_posterior[np.arange(len(target)), of[target]]
     right["identity"] = np.all([right[name] for name in sprites.attributes[:-1]], axis=0)
     shown = sprites.character[target] * P + named["pose"]
-    differ = [(sprites.images[a] != sprites.images[b]).any(axis=-1).sum() for a, b in zip(shown, target, strict=True)]
+    differ = [
+        (sprites.images[a] != sprites.images[b]).any(axis=-1).sum()
+        for a, b in zip(shown, target, strict=True)
+    ]
     right["pose_nearly"] = np.array(differ) <= ALIKE_PIXELS
-    doubts = {"identity_doubt": sum(doubt[name] for name in sprites.attributes[:-1]), "pose_doubt": doubt["pose"]}
+    doubts = {
+        "identity_doubt": sum(doubt[name] for name in sprites.attributes[:-1]),
+        "pose_doubt": doubt["pose"],
+    }
     return {**right, "both": right["identity"] & right["pose_nearly"], **doubts}

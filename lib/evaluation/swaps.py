@@ -1,7 +1,9 @@
-"""Swaps against the true sprites, beside simple predictors and the best codes found for the decoder.
+"""Swaps against the true sprites, beside simple predictors and the best codes found for the
+decoder.
 
-A swap takes s from an image of A and z from an image of B in pose p, A and B of different identities; its truth is the image
-of A in pose p, which 2D Sprites holds. No swap is judged on an image that the model was trained on, to the bit.
+A swap takes s from an image of A and z from an image of B in pose p, A and B of different
+identities; its truth is the image of A in pose p, which 2D Sprites holds. No swap is judged on an
+image that the model was trained on, to the bit.
 """
 
 from collections.abc import Callable
@@ -40,8 +42,11 @@ class Swaps(NamedTuple):
         return Swaps(*(index[:n] for index in self))
 
 
-def sample_swaps(sprites: Sprites, split: np.ndarray, n: int, seed: int, poses_of: np.ndarray | None = None) -> Swaps:
-    """n swaps among the images with indices `split`: different identities, different poses, uniform otherwise.
+def sample_swaps(
+    sprites: Sprites, split: np.ndarray, n: int, seed: int, poses_of: np.ndarray | None = None
+) -> Swaps:
+    """n swaps among the images with indices `split`: different identities, different poses, uniform
+    otherwise.
 
     With `poses_of` (image indices) z is read there instead.
     """
@@ -57,13 +62,22 @@ def sample_swaps(sprites: Sprites, split: np.ndarray, n: int, seed: int, poses_o
 
 
 def image_errors(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """For images (B, 60, 60, 3) in [0, 1]: (B, 3), mean squared error, squared error on the foreground, foreground values.
+    """For images (B, 60, 60, 3) in [0, 1]: (B, 3), mean squared error, squared error on the
+    foreground, foreground values.
 
-    The foreground is where the truth is not black: most of a sprite is background, which every predictor gets right.
+    The foreground is where the truth is not black: most of a sprite is background, which every
+    predictor gets right.
     """
     squared = (prediction - truth) ** 2
     foreground = truth.any(axis=-1, keepdims=True)
-    return np.stack([squared.mean((1, 2, 3)), (squared * foreground).sum((1, 2, 3)), 3.0 * foreground.sum((1, 2, 3))], axis=1)
+    return np.stack(
+        [
+            squared.mean((1, 2, 3)),
+            (squared * foreground).sum((1, 2, 3)),
+            3.0 * foreground.sum((1, 2, 3)),
+        ],
+        axis=1,
+    )
 
 
 def psnr(mse: float) -> float:
@@ -74,14 +88,22 @@ def psnr(mse: float) -> float:
 def summarize(errors: np.ndarray) -> dict[str, float]:
     """`image_errors` of n images as {mse, psnr, foreground_mse, n}; PSNR from the mean MSE."""
     mse = float(errors[:, 0].mean())
-    return {"mse": mse, "psnr": psnr(mse), "foreground_mse": float(errors[:, 1].sum() / errors[:, 2].sum()), "n": len(errors)}
+    return {
+        "mse": mse,
+        "psnr": psnr(mse),
+        "foreground_mse": float(errors[:, 1].sum() / errors[:, 2].sum()),
+        "n": len(errors),
+    }
 
 
-def swap_scores(sprites: Sprites, swaps: Swaps, predict: Predict) -> tuple[dict[str, object], np.ndarray]:
-    """`summarize`d errors of predicted images, with `ci95`, the 95 % interval of the MSE, and `ssim`; and the errors (n, 3).
+def swap_scores(
+    sprites: Sprites, swaps: Swaps, predict: Predict
+) -> tuple[dict[str, object], np.ndarray]:
+    """`summarize`d errors of predicted images, with `ci95`, the 95 % interval of the MSE, and
+    `ssim`; and the errors (n, 3).
 
-    The interval is over identities, both of a swap (`lib.intervals`); SSIM (Wang et al., 2004; 1 is equal) is the mean over
-    the first SIMILAR swaps.
+    The interval is over identities, both of a swap (`lib.intervals`); SSIM (Wang et al., 2004; 1 is
+    equal) is the mean over the first SIMILAR swaps.
     """
     # here, as torchmetrics would add seconds to the start of every training
     from torchmetrics.functional.image import structural_similarity_index_measure
@@ -90,20 +112,34 @@ def swap_scores(sprites: Sprites, swaps: Swaps, predict: Predict) -> tuple[dict[
     a, b = (sprites.identity[image] for image in (swaps.s_image, swaps.z_image))
     few = slice(0, SIMILAR)
     shown = torch.from_numpy(np.ascontiguousarray(predict(few))).permute(0, 3, 1, 2)
-    ssim = structural_similarity_index_measure(shown, to_float(sprites.images[swaps.target[few]]), data_range=1.0)
-    return {**summarize(errors), "ci95": bootstrap_interval(errors[:, 0], a, b), "ssim": float(ssim)}, errors
+    ssim = structural_similarity_index_measure(
+        shown, to_float(sprites.images[swaps.target[few]]), data_range=1.0
+    )
+    return {
+        **summarize(errors),
+        "ci95": bootstrap_interval(errors[:, 0], a, b),
+        "ssim": float(ssim),
+    }, errors
 
 
 @torch.no_grad()
-def swap_images(model: CycleVAE, sprites: Sprites, s_image: np.ndarray, z_image: np.ndarray) -> np.ndarray:
-    """decode(z_mu of z_image, s of s_image) of image indices (B,): (B, 60, 60, 3) in [0, 1], clamped."""
+def swap_images(
+    model: CycleVAE, sprites: Sprites, s_image: np.ndarray, z_image: np.ndarray
+) -> np.ndarray:
+    """decode(z_mu of z_image, s of s_image) of image indices (B,): (B, 60, 60, 3) in [0, 1],
+    clamped.
+    """
     device = next(model.parameters()).device
-    images = model.transfer(to_float(sprites.images[z_image], device), to_float(sprites.images[s_image], device))
+    images = model.transfer(
+        to_float(sprites.images[z_image], device), to_float(sprites.images[s_image], device)
+    )
     return images.clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def swap_error(model: CycleVAE, sprites: Sprites, swaps: Swaps) -> np.ndarray:
-    """`image_errors` (n, 3) of each swap against its truth; with s_image = z_image = target, of the reconstruction."""
+    """`image_errors` (n, 3) of each swap against its truth; with s_image = z_image = target, of the
+    reconstruction.
+    """
     return _errors_in_chunks(sprites, swaps, swap_predictor(model, sprites, swaps))
 
 
@@ -120,16 +156,23 @@ def watched_swaps(sprites: Sprites, validation: np.ndarray, seed: int) -> dict[s
     }
 
 
-def swap_monitor(sprites: Sprites, watched: dict[str, Swaps]) -> Callable[[CycleVAE], dict[str, float]]:
+def swap_monitor(
+    sprites: Sprites, watched: dict[str, Swaps]
+) -> Callable[[CycleVAE], dict[str, float]]:
     """For `lib.method.training.fit`: the MSE of each of the `watched` swaps."""
-    return lambda model: {name: summarize(swap_error(model, sprites, swaps))["mse"] for name, swaps in watched.items()}
+    return lambda model: {
+        name: summarize(swap_error(model, sprites, swaps))["mse"] for name, swaps in watched.items()
+    }
 
 
-def swap_error_by_attribute(sprites: Sprites, swaps: Swaps, errors: np.ndarray) -> dict[str, dict[str, object]]:
-    """Errors, `summarize`d, of the swaps in which the two characters differ in an attribute and of those in which they do not.
+def swap_error_by_attribute(
+    sprites: Sprites, swaps: Swaps, errors: np.ndarray
+) -> dict[str, dict[str, object]]:
+    """Errors, `summarize`d, of the swaps in which the two characters differ in an attribute and of
+    those in which they do not.
 
-    {attribute: {differs, same, ratio, ci95}}, `ratio` that of their MSEs with its 95 % interval over identities. An attribute in
-    which all or none of the swaps differ is left out.
+    {attribute: {differs, same, ratio, ci95}}, `ratio` that of their MSEs with its 95 % interval
+    over identities. An attribute in which all or none of the swaps differ is left out.
     """
     identities = [sprites.identity[image] for image in (swaps.s_image, swaps.z_image)]
     a, b = (sprites.labels[sprites.character[image]] for image in (swaps.s_image, swaps.z_image))
@@ -139,15 +182,28 @@ def swap_error_by_attribute(sprites: Sprites, swaps: Swaps, errors: np.ndarray) 
         if which.any() and not which.all():
             differ, same = summarize(errors[which]), summarize(errors[~which])
             interval = ratio_interval(errors[:, 0], which, *identities)
-            found[name] = {"differs": differ, "same": same, "ratio": differ["mse"] / same["mse"], "ci95": interval}
+            found[name] = {
+                "differs": differ,
+                "same": same,
+                "ratio": differ["mse"] / same["mse"],
+                "ci95": interval,
+            }
     return found
 
 
-def swap_error_by_pose(sprites: Sprites, images: np.ndarray, errors: np.ndarray) -> dict[str, dict[str, dict[str, float]]]:
-    """Errors (n, 3) of swaps, `summarize`d by the action and by the view of one image (n,) of each: its target or what gave s."""
+def swap_error_by_pose(
+    sprites: Sprites, images: np.ndarray, errors: np.ndarray
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Errors (n, 3) of swaps, `summarize`d by the action and by the view of one image (n,) of each:
+    its target or what gave s.
+    """
     pose = POSES[sprites.pose[images]]
     return {
-        factor: {name: summarize(errors[pose[factor] == k]) for k, name in enumerate(names) if (pose[factor] == k).any()}
+        factor: {
+            name: summarize(errors[pose[factor] == k])
+            for k, name in enumerate(names)
+            if (pose[factor] == k).any()
+        }
         for factor, names in (("action", ACTIONS), ("view", VIEWS))
     }
 
@@ -155,8 +211,8 @@ def swap_error_by_pose(sprites: Sprites, images: np.ndarray, errors: np.ndarray)
 def best_error(model: CycleVAE, sprites: Sprites, swaps: Swaps) -> np.ndarray:
     """`image_errors` (n, 3) with s and z optimised for each target, from those of the swap on.
 
-    What a swap loses against it, the encoder lost, or z and s of two images do not fit each other. The decoder may do better
-    still, as OPTIMIZED_STEPS do not end in the best codes.
+    What a swap loses against it, the encoder lost, or z and s of two images do not fit each other.
+    The decoder may do better still, as OPTIMIZED_STEPS do not end in the best codes.
     """
     device = next(model.parameters()).device
     truth = to_float(sprites.images[swaps.target], device)
@@ -175,7 +231,8 @@ def best_error(model: CycleVAE, sprites: Sprites, swaps: Swaps) -> np.ndarray:
 
 
 def match_score(sprites: Sprites, matches: Tensor | None) -> float | None:
-    """How far matches (C, K) can be trusted: the share of pairs at one prototype that show one pose; None without matches.
+    """How far matches (C, K) can be trusted: the share of pairs at one prototype that show one
+    pose; None without matches.
 
     It reads the pose labels, which the training does not.
     """
@@ -189,7 +246,9 @@ def match_score(sprites: Sprites, matches: Tensor | None) -> float | None:
 
 
 def nearest_pose_error(images: np.ndarray, sprites: Sprites, characters: np.ndarray) -> np.ndarray:
-    """`image_errors` (n, 3) of images (n, 60, 60, 3) in [0, 1] against the nearest of all true images of its character (n,)."""
+    """`image_errors` (n, 3) of images (n, 60, 60, 3) in [0, 1] against the nearest of all true
+    images of its character (n,).
+    """
     nearest = []
     for image, character in zip(images, characters, strict=True):
         truth = sprites.images[character * P : (character + 1) * P].astype(np.float32) / 255
@@ -208,4 +267,6 @@ def reconstruction_swaps(split: np.ndarray, n: int, seed: int) -> Swaps:
 def _errors_in_chunks(sprites: Sprites, swaps: Swaps, predict: Predict) -> np.ndarray:
     parts = [slice(start, start + CHUNK) for start in range(0, len(swaps.target), CHUNK)]
     truth = (sprites.images[swaps.target[part]].astype(np.float32) / 255 for part in parts)
-    return np.concatenate([image_errors(predict(part), true) for part, true in zip(parts, truth, strict=True)])
+    return np.concatenate(
+        [image_errors(predict(part), true) for part, true in zip(parts, truth, strict=True)]
+    )

@@ -13,7 +13,9 @@ from lib.system.errors import UserError
 
 
 def join_processes() -> torch.device:
-    """This process's device, after it has joined the others that torchrun started with it, if any. Raises `UserError`."""
+    """This process's device, after it has joined the others that torchrun started with it, if any.
+    Raises `UserError`.
+    """
     device = choose_device()
     if "WORLD_SIZE" not in os.environ:
         return device
@@ -24,7 +26,10 @@ def join_processes() -> torch.device:
     if device.type == "cuda":
         local = int(os.environ["LOCAL_RANK"])
         if local >= torch.cuda.device_count():
-            raise UserError(f"there are {torch.cuda.device_count()} GPUs: ask for that many processes, or set --device cpu")
+            raise UserError(
+                f"there are {torch.cuda.device_count()} GPUs: ask for that many processes, or set"
+                " --device cpu"
+            )
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
@@ -32,9 +37,11 @@ def join_processes() -> torch.device:
 
 
 class Objective(nn.Module):
-    """A loss as the forward pass of a module, which is what DistributedDataParallel and autocast take hold of.
+    """A loss as the forward pass of a module, which is what DistributedDataParallel and autocast
+    take hold of.
 
-    On cuda it computes in bfloat16 where that is safe; CPUs without instructions for it would only be slower.
+    On cuda it computes in bfloat16 where that is safe; CPUs without instructions for it would only
+    be slower.
     """
 
     def __init__(self, model: CycleVAE, device: torch.device) -> None:
@@ -48,7 +55,8 @@ class Objective(nn.Module):
 
 
 def shares(hp: HParams) -> tuple[int, int]:
-    """(which share of every batch this process trains on, number of shares): (0, 1) without torch.distributed.
+    """(which share of every batch this process trains on, number of shares): (0, 1) without
+    torch.distributed.
 
     Raises `UserError` where the batch cannot be shared: the groups of a share are taken two by two.
     """
@@ -57,5 +65,8 @@ def shares(hp: HParams) -> tuple[int, int]:
     world = distributed.get_world_size()
     whole = 2 * world * hp.group_size
     if hp.batch_images % whole:
-        raise UserError(f"{world} processes cannot share batch_images {hp.batch_images}: set it to a multiple of {whole}")
+        raise UserError(
+            f"{world} processes cannot share batch_images {hp.batch_images}: set it to a multiple"
+            f" of {whole}"
+        )
     return distributed.get_rank(), world

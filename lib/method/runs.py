@@ -48,15 +48,28 @@ def new_run(name: str, sprites: Sprites, preset: str, seed: int, hp: HParams) ->
     return Run(name, sprites.source, preset, seed, hp, CycleVAE(hp), sprites.fingerprint)
 
 
-def save_run(run: Run, optimizers: tuple[torch.optim.Optimizer, ...] = (), generator: torch.Generator | None = None) -> Path:
-    """Write `model.pt` of a finished run, or `checkpoint.pt` of one under way with all that is needed to go on."""
+def save_run(
+    run: Run,
+    optimizers: tuple[torch.optim.Optimizer, ...] = (),
+    generator: torch.Generator | None = None,
+) -> Path:
+    """Write `model.pt` of a finished run, or `checkpoint.pt` of one under way with all that is
+    needed to go on.
+    """
     state = {
-        **{f.name: getattr(run, f.name) for f in dataclasses.fields(run) if f.name not in ("hp", "model")},
+        **{
+            f.name: getattr(run, f.name)
+            for f in dataclasses.fields(run)
+            if f.name not in ("hp", "model")
+        },
         "hp": dataclasses.asdict(run.hp),
         "weights": run.model.state_dict(),
     }
     if generator is not None:
-        state |= {"optimizers": [optimizer.state_dict() for optimizer in optimizers], "generator": generator.get_state()}
+        state |= {
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            "generator": generator.get_state(),
+        }
     path = run.folder / ("model.pt" if generator is None else "checkpoint.pt")
     write_state(path, state)
     if generator is None:
@@ -73,11 +86,14 @@ def write_state(path: Path, state: dict) -> None:
 
 
 def load_run(name: str, device: torch.device | str = "cpu") -> Run:
-    """A finished run, its model in evaluation mode on `device`. Raises `UserError` where there is none."""
+    """A finished run, its model in evaluation mode on `device`. Raises `UserError` where there is
+    none.
+    """
     path = run_dir(name) / "model.pt"
     if not path.exists():
         raise UserError(
-            f"run '{name}' has no trained model ({path.name} is missing in reports/{name}): run 02_train.ipynb first"
+            f"run '{name}' has no trained model ({path.name} is missing in reports/{name}): run"
+            " 02_train.ipynb first"
         )
     state = _read(path)
     model = CycleVAE(state["hp"])
@@ -85,19 +101,38 @@ def load_run(name: str, device: torch.device | str = "cpu") -> Run:
     return Run(model=model.to(device, memory_format=torch.channels_last).eval(), **state)
 
 
-def _resume(run: Run, optimizers: tuple[torch.optim.Optimizer, ...], generator: torch.Generator) -> None:
-    """Bring `run` to the state of its finished model or else its checkpoint, if the folder has one of the same settings."""
-    path = next((p for p in (run.folder / "model.pt", run.folder / "checkpoint.pt") if p.exists()), None)
+def _resume(
+    run: Run, optimizers: tuple[torch.optim.Optimizer, ...], generator: torch.Generator
+) -> None:
+    """Bring `run` to the state of its finished model or else its checkpoint, if the folder has one
+    of the same settings.
+    """
+    path = next(
+        (p for p in (run.folder / "model.pt", run.folder / "checkpoint.pt") if p.exists()), None
+    )
     if path is None:
         return
     state = _read(path)
-    new = {"source": run.source, "preset": run.preset, "seed": run.seed, "data": run.data, **dataclasses.asdict(run.hp)}
-    old = {**{name: state[name] for name in ("source", "preset", "seed", "data")}, **dataclasses.asdict(state["hp"])}
-    differing = [f"{name} {old.get(name)}, not {value}" for name, value in new.items() if old.get(name) != value]
+    new = {
+        "source": run.source,
+        "preset": run.preset,
+        "seed": run.seed,
+        "data": run.data,
+        **dataclasses.asdict(run.hp),
+    }
+    old = {
+        **{name: state[name] for name in ("source", "preset", "seed", "data")},
+        **dataclasses.asdict(state["hp"]),
+    }
+    differing = [
+        f"{name} {old.get(name)}, not {value}"
+        for name, value in new.items()
+        if old.get(name) != value
+    ]
     if differing:
         raise UserError(
-            f"reports/{run.name} holds a run with {'; '.join(differing[:3])}: name this one with --run, or "
-            "start afresh with --fresh"
+            f"reports/{run.name} holds a run with {'; '.join(differing[:3])}: name this one with"
+            " --run, or start afresh with --fresh"
         )
     _load_weights(run.model, state["weights"], path)
     for name in ("step", "seconds", "history", "device", "matches"):
@@ -109,7 +144,9 @@ def _resume(run: Run, optimizers: tuple[torch.optim.Optimizer, ...], generator: 
 
 
 def _read(path: Path) -> dict:
-    """The content of a model or checkpoint. Raises `UserError` where it cannot be read or another version wrote it."""
+    """The content of a model or checkpoint. Raises `UserError` where it cannot be read or another
+    version wrote it.
+    """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         known = {f.name for f in dataclasses.fields(Run)} - {"model"} | {"weights"}
@@ -119,7 +156,8 @@ def _read(path: Path) -> dict:
             state["hp"] = HParams(**state["hp"])
     except Exception as error:
         raise UserError(
-            f"{path.name} in reports/{path.parent.name} cannot be read ({type(error).__name__}): delete it and run again"
+            f"{path.name} in reports/{path.parent.name} cannot be read ({type(error).__name__}):"
+            " delete it and run again"
         ) from None
     if not same:
         raise _other_version(path)
@@ -135,5 +173,6 @@ def _load_weights(model: CycleVAE, weights: dict[str, Tensor], path: Path) -> No
 
 def _other_version(path: Path) -> UserError:
     return UserError(
-        f"{path.name} in reports/{path.parent.name} is of another version of this program: start afresh with --fresh"
+        f"{path.name} in reports/{path.parent.name} is of another version of this program: start"
+        " afresh with --fresh"
     )

@@ -1,13 +1,15 @@
-"""Training: the author's two updates a step, progress, checkpoints, and going on where a killed run stopped.
+"""Training: the author's two updates a step, progress, checkpoints, and going on where a killed run
+stopped.
 
-The algorithm (Jha et al., ECCV 2018, section 3.4, and the author's training.py): a first Adam updates encoder and decoder
-by the forward cycle, a second Adam updates the encoder alone by the reverse cycle. Ours, some way into the training, looks for
-images of different characters in one pose (`lib.matching`) and exchanges their z in the forward cycle.
+The algorithm (Jha et al., ECCV 2018, section 3.4, and the author's training.py): a first Adam
+updates encoder and decoder by the forward cycle, a second Adam updates the encoder alone by the
+reverse cycle. Ours, some way into the training, looks for images of different characters in one
+pose (`lib.matching`) and exchanges their z in the forward cycle.
 
-Everything random comes from one generator on the CPU, whose state is kept in the checkpoint, so a run that was killed
-and resumed ends with the weights of one that never stopped, and a seed draws the same batches on every device. Under
-torchrun (see `lib.commands.train`) every process draws the whole batch and trains on its share of it, so that several processes
-follow the course of one.
+Everything random comes from one generator on the CPU, whose state is kept in the checkpoint, so a
+run that was killed and resumed ends with the weights of one that never stopped, and a seed draws
+the same batches on every device. Under torchrun (see `lib.commands.train`) every process draws the
+whole batch and trains on its share of it, so that several processes follow the course of one.
 """
 
 import contextlib
@@ -42,7 +44,9 @@ LOGGED_STEPS = 250  # the most steps between two, where a checkpoint may be due
 MONITORED_POINTS = 20  # rows with a look at validation identities
 
 
-COMPILE_STEPS = 50_000  # steps from which the half minute that torch.compile takes on a GPU is worth it
+COMPILE_STEPS = (
+    50_000  # steps from which the half minute that torch.compile takes on a GPU is worth it
+)
 
 
 def fit(
@@ -53,15 +57,21 @@ def fit(
     monitor: Callable[[CycleVAE], dict[str, float]] | None = None,
     on_log: Callable[[dict[str, float]], None] | None = None,
 ) -> Run:
-    """Train `run` on the images with indices `train` until hp.images_seen; go on from its checkpoint where there is one.
+    """Train `run` on the images with indices `train` until hp.images_seen; go on from its
+    checkpoint where there is one.
 
-    `monitor` is asked MONITORED_POINTS times for more numbers (an error on validation identities); `on_log` sees each row of
-    the history as it comes. Where torch.distributed is initialized, each of its processes calls this and trains on its share;
-    the first alone writes, shows and asks. Raises `UserError` where the folder holds a run with other settings, another process
-    is training it, or the loss is not finite.
+    `monitor` is asked MONITORED_POINTS times for more numbers (an error on validation identities);
+    `on_log` sees each row of the history as it comes. Where torch.distributed is initialized, each
+    of its processes calls this and trains on its share; the first alone writes, shows and asks.
+    Raises `UserError` where the folder holds a run with other settings, another process is training
+    it, or the loss is not finite.
     """
     first = shares(run.hp)[0] == 0
-    lock = held(run.folder / "model.pt", f"training run '{run.name}'", "wait until it is done, or give this one another name")
+    lock = held(
+        run.folder / "model.pt",
+        f"training run '{run.name}'",
+        "wait until it is done, or give this one another name",
+    )
     with lock if first else contextlib.nullcontext():
         return _fit(run, sprites, train, device, monitor, on_log)
 
@@ -74,7 +84,9 @@ def _fit(
     monitor: Callable[[CycleVAE], dict[str, float]] | None,
     on_log: Callable[[dict[str, float]], None] | None,
 ) -> Run:
-    from lib.method.matching import find_matches  # here, as scikit-learn would add seconds to each start of run_all.sh
+    from lib.method.matching import (
+        find_matches,
+    )  # here, as scikit-learn would add seconds to each start of run_all.sh
 
     hp = run.hp
     rank, world = share = shares(hp)
@@ -89,7 +101,9 @@ def _fit(
 
     objective = Objective(model, device)
     if world > 1:
-        objective = DistributedDataParallel(objective, find_unused_parameters=True)  # the reverse cycle uses half of them
+        objective = DistributedDataParallel(
+            objective, find_unused_parameters=True
+        )  # the reverse cycle uses half of them
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32
         if hp.steps - run.step >= COMPILE_STEPS:
@@ -106,9 +120,14 @@ def _fit(
     model.train()
     pairs = hp.batch_images / 2
     with tqdm(
-        total=hp.steps * pairs, initial=run.step * pairs, unit="pair", unit_scale=True, desc="training", dynamic_ncols=True,
+        total=hp.steps * pairs,
+        initial=run.step * pairs,
+        unit="pair",
+        unit_scale=True,
+        desc="training",
+        dynamic_ncols=True,
         disable=rank > 0,
-    ) as bar:  # fmt: skip
+    ) as bar:
         while not run.finished:
             if run.step == match_at:
                 bar.set_description("matching poses")
@@ -117,10 +136,14 @@ def _fit(
             if run.matches is None:
                 index, matched = sample_groups(valid, hp.group_size, groups, generator), None
             else:
-                index, matched = sample_matched(valid, run.matches, hp.group_size, groups, generator)
+                index, matched = sample_matched(
+                    valid, run.matches, hp.group_size, groups, generator
+                )
                 matched = matched.chunk(world)[rank]
             x = to_float(images[index.chunk(world)[rank].flatten().to(device)])
-            for name, value in train_step(objective, optimizers, x, run.step, hp, generator, share, matched).items():
+            for name, value in train_step(
+                objective, optimizers, x, run.step, hp, generator, share, matched
+            ).items():
                 sums.setdefault(name, []).append(value)
             run.step += 1
             bar.update(pairs)
@@ -133,11 +156,12 @@ def _fit(
             terms = dict(zip(sums, (means / world).tolist(), strict=True))
             sums.clear()
             due = rank == 0 and (run.finished or time.monotonic() - saved > CHECKPOINT_SECONDS)
-            # the terms are of the weights before the last update; what is kept must also work after it
+            # the terms are of the weights before the last update; what is kept must also work after
+            # it
             if not np.isfinite(list(terms.values())).all() or (due and not _works(model, x)):
                 raise UserError(
-                    f"the loss is not finite at step {run.step} of run '{run.name}': lower learning_rate ({hp.learning_rate}); "
-                    "the last checkpoint is kept"
+                    f"the loss is not finite at step {run.step} of run '{run.name}': lower"
+                    f" learning_rate ({hp.learning_rate}); the last checkpoint is kept"
                 )
             bar.set_postfix({name: f"{value:.3g}" for name, value in terms.items()}, refresh=False)
             run.seconds = time.monotonic() - started

@@ -1,4 +1,6 @@
-"""Results and figures of a run to `results.json` and a typeset `report.pdf`; the text is `reports/report.typ`."""
+"""Results and figures of a run to `results.json` and a typeset `report.pdf`; the text is
+`reports/report.typ`.
+"""
 
 import shutil
 from pathlib import Path
@@ -12,26 +14,40 @@ from lib.system.files import read_json, write_json, written
 from lib.system.paths import ROOT, run_dir
 
 ATTRIBUTION = {
-    "sprites": "Sprites: Liberated Pixel Cup (CC-BY-SA 3.0 and GPL 3.0), as published by Reed et al. (NIPS 2015).",
-    "drawn": "The sprites were drawn by this project's own code (lib/data/drawn.py); no foreign art is shown.",
+    "sprites": (
+        "Sprites: Liberated Pixel Cup (CC-BY-SA 3.0 and GPL 3.0), as published by Reed et al. (NIPS"
+        " 2015)."
+    ),
+    "drawn": (
+        "The sprites were drawn by this project's own code (lib/data/drawn.py); no foreign art is"
+        " shown."
+    ),
 }
 
 
 # measured once, for every report
-BENCHMARKS = {name: ROOT / "benchmarks" / f"{name}.json" for name in ("seeds", "recipe", "speed", "cost")}
+BENCHMARKS = {
+    name: ROOT / "benchmarks" / f"{name}.json" for name in ("seeds", "recipe", "speed", "cost")
+}
 
 
 def build_report(run: str) -> Path:
-    """Join the results of all notebooks into results.json and typeset report.pdf from it and the figures.
+    """Join the results of all notebooks into results.json and typeset report.pdf from it and the
+    figures.
 
-    What `benchmarks/` measured, where it is present, becomes the report's appendix. Raises `UserError` where a notebook has not
-    run or the text does not compile without warnings.
+    What `benchmarks/` measured, where it is present, becomes the report's appendix. Raises
+    `UserError` where a notebook has not run or the text does not compile without warnings.
     """
     results = read_results(run)
-    missing = [name for name in ("data", "training", "swap", "interpolation", "probes") if name not in results]
+    missing = [
+        name
+        for name in ("data", "training", "swap", "interpolation", "probes")
+        if name not in results
+    ]
     if missing:
         raise UserError(
-            f"run '{run}' lacks the results {', '.join(missing)}: run its notebooks first, ./run_all.sh --run {run}"
+            f"run '{run}' lacks the results {', '.join(missing)}: run its notebooks first,"
+            f" ./run_all.sh --run {run}"
         )
     folder = run_dir(run)
     results["attribution"] = ATTRIBUTION[results["source"]]
@@ -39,11 +55,21 @@ def build_report(run: str) -> Path:
     results["failures"] = failures(results)
     for name, path in BENCHMARKS.items():
         if path.exists():
-            results[name] = read_json(path, f"remove it, or measure it again (python -m benchmarks.{name})")
-    shown = (("seeds", "groups", seeds_finding), ("recipe", "table", recipe_finding), ("cost", "points", cost_finding))
+            results[name] = read_json(
+                path, f"remove it, or measure it again (python -m benchmarks.{name})"
+            )
+    shown = (
+        ("seeds", "groups", seeds_finding),
+        ("recipe", "table", recipe_finding),
+        ("cost", "points", cost_finding),
+    )
     for name, rows_of, finding in shown:
-        if rows_of in results.get(name, ()):  # else nothing was measured, or the comparison is still under way
-            from lib.report import figures  # here, as matplotlib would add seconds to each start of run_all.sh
+        if rows_of in results.get(
+            name, ()
+        ):  # else nothing was measured, or the comparison is still under way
+            from lib.report import (
+                figures,
+            )  # here, as matplotlib would add seconds to each start of run_all.sh
 
             rows = results[name][rows_of]
             results["findings"][name] = finding(rows)
@@ -53,7 +79,9 @@ def build_report(run: str) -> Path:
     text = folder / "report.typ"
     shutil.copyfile(ROOT / "reports" / "report.typ", text)
     try:
-        pdf, warnings = typst.compile_with_warnings(str(text), root=str(folder), ignore_system_fonts=True, timestamp=0)
+        pdf, warnings = typst.compile_with_warnings(
+            str(text), root=str(folder), ignore_system_fonts=True, timestamp=0
+        )
     except typst.TypstError as error:
         raise UserError(f"report.typ does not compile: {error}") from error
     if warnings:

@@ -1,7 +1,9 @@
-"""Results and figures of a run to `results.json` and a typeset `report.pdf`; the text is `reports/report.typ`.
+"""Results and figures of a run to `results.json` and a typeset `report.pdf`; the text is
+`reports/report.typ`.
 
-Each notebook writes its own sections with `save_results`; `merge_results` joins them. A sentence that draws a conclusion is
-computed here, once, from the numbers, and shown by the notebook and by the report alike.
+Each notebook writes its own sections with `save_results`; `merge_results` joins them. A sentence
+that draws a conclusion is computed here, once, from the numbers, and shown by the notebook and by
+the report alike.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +14,8 @@ NAMES = {"sprites": "2D Sprites", "drawn": "the drawn sprites"}
 WORKING_KL = 1.0  # nats: a z that carries less does not hold a pose
 
 
-JUMP = 4.0  # times the mean step: where one of 11 steps takes more than a third of the way, the way is not even
+# times the mean step: where one of 11 steps takes more than a third of the way, the way is not even
+JUMP = 4.0
 
 
 NO_SHARE = "in no share that a probe could learn"
@@ -21,13 +24,16 @@ NO_SHARE = "in no share that a probe could learn"
 NOT_ATTRIBUTES = ("character", "identity", "action", "view", "frame", "pose")  # targets of probes
 
 
-AGREES = 0.2  # rank correlation, from which on an error in pixels is said to tell of what the oracle doubts
+# rank correlation, from which on an error in pixels is said to tell of what the oracle doubts
+AGREES = 0.2
 
 
 JUDGE = 0.01  # below the Bayes ceiling: the oracle of swaps is trusted
 
 
-HALF = 0.5  # of the way from chance to what is possible, below which an attribute counts as held, or shown, little
+# of the way from chance to what is possible, below which an attribute counts as held, or shown,
+# little
+HALF = 0.5
 
 
 LEAK = 0.1  # of the way from chance to the ceiling, from which on a factor counts as given away
@@ -40,11 +46,18 @@ def data_finding(data: dict) -> str:
         f"one of {data['identities']} identities": data["ceilings"]["identity"],
         f"one of {data['poses']} poses": data["ceilings"]["pose"],
     }
-    capped = [f"{what} in more than {_percent(ceiling)}" for what, ceiling in caps.items() if ceiling < 1]
-    warning = "" if data["as_published"] in (None, True) else "These are not the 119,616 images that were published. "
+    capped = [
+        f"{what} in more than {_percent(ceiling)}" for what, ceiling in caps.items() if ceiling < 1
+    ]
+    warning = (
+        ""
+        if data["as_published"] in (None, True)
+        else "These are not the 119,616 images that were published. "
+    )
     return (
-        f"{warning}Of {data['images']:,} images {data['distinct_images']:,} are distinct, because characters that differ in the "
-        f"weapon alone look the same wherever it is hidden. From one image nobody can name {' or '.join(capped)} of the images."
+        f"{warning}Of {data['images']:,} images {data['distinct_images']:,} are distinct, because"
+        " characters that differ in the weapon alone look the same wherever it is hidden. From one"
+        f" image nobody can name {' or '.join(capped)} of the images."
     )
 
 
@@ -52,12 +65,18 @@ def training_finding(training: dict) -> str:
     """Whether the model learned and what z carries."""
     kl = training["kl_nats"]
     first, final = (training[when]["reconstruction"] for when in ("first", "final"))
-    text = f"The squared error of an image went from {first:.0f}, over the first steps, to {final:.0f}."
+    text = (
+        f"The squared error of an image went from {first:.0f}, over the first steps, to"
+        f" {final:.0f}."
+    )
     if kl < WORKING_KL:
-        return f"{text} z collapsed: it is charged {kl:.2f} nats an image, so it holds no pose: this run failed."
+        return (
+            f"{text} z collapsed: it is charged {kl:.2f} nats an image, so it holds no pose: this"
+            " run failed."
+        )
     return (
-        f"{text} z is charged {kl:.1f} nats an image, an upper bound on what a sample of it carries; naming a pose takes "
-        f"{training['pose_nats']:.1f}."
+        f"{text} z is charged {kl:.1f} nats an image, an upper bound on what a sample of it"
+        f" carries; naming a pose takes {training['pose_nats']:.1f}."
     )
 
 
@@ -66,80 +85,110 @@ def match_finding(same_pose: float | None) -> str:
     if same_pose is None:
         return "This run matched no images of different characters."
     return (
-        f"Of two images of different characters that the training held to be one pose, {_percent(same_pose)} are, by the labels that "
-        "it did not see."
+        "Of two images of different characters that the training held to be one pose,"
+        f" {_percent(same_pose)} are, by the labels that it did not see."
     )
 
 
 def swap_finding(swap: dict, reconstruction: dict) -> str:
-    """On which side of the simple predictors the model stands, and what z brings along that it should not."""
+    """On which side of the simple predictors the model stands, and what z brings along that it
+    should not.
+    """
     test, ssim, predictors = swap["test"]["psnr"], swap["test"]["ssim"], swap["predictors"]
     beaten = [name for name, error in predictors.items() if test > error["psnr"]]
     best = max(beaten, key=lambda name: predictors[name]["psnr"], default=None)
     retrieval = predictors["retrieval"]["psnr"]
     if test > retrieval:
-        verdict = f"It beats retrieval ({retrieval:.1f} dB): it composes characters and poses that it never saw together."
+        verdict = (
+            f"It beats retrieval ({retrieval:.1f} dB): it composes characters and poses that it"
+            " never saw together."
+        )
         if ssim < (of := predictors["retrieval"]["ssim"]):
-            verdict += f" By structural similarity retrieval, which shows true sprites, is ahead ({of:.3f} to {ssim:.3f})."
+            verdict += (
+                f" By structural similarity retrieval, which shows true sprites, is ahead ({of:.3f}"
+                f" to {ssim:.3f})."
+            )
     elif best is None:
         verdict = "It beats no simple predictor: this run did not learn to swap."
     else:
         verdict = (
-            f"It beats {_plain(best)} ({predictors[best]['psnr']:.1f} dB) but not retrieval ({retrieval:.1f} dB): by this measure "
-            "it does not yet do better than remembering the nearest training character."
+            f"It beats {_plain(best)} ({predictors[best]['psnr']:.1f} dB) but not retrieval"
+            f" ({retrieval:.1f} dB): by this measure it does not yet do better than remembering the"
+            " nearest training character."
         )
     larger = {name: e for name, e in swap["by_attribute"].items() if e["ci95"][0] > 1}
     if larger:
         name, e = max(larger.items(), key=lambda item: item[1]["ratio"])
         brings = (
-            f"The error depends most on the {_plain(name)}: where the two characters differ in it, it is {e['ratio']:.2f} times (95 %: "
-            f"{e['ci95'][0]:.2f} to {e['ci95'][1]:.2f}) that where they do not."
+            f"The error depends most on the {_plain(name)}: where the two characters differ in it,"
+            f" it is {e['ratio']:.2f} times (95 %: {e['ci95'][0]:.2f} to {e['ci95'][1]:.2f}) that"
+            " where they do not."
         )
     else:
-        brings = "Of no attribute does the interval say that the error is larger where the two characters differ in it."
+        brings = (
+            "Of no attribute does the interval say that the error is larger where the two"
+            " characters differ in it."
+        )
     best_codes, (low, high) = swap["best"], _psnr_interval(swap["test"])
     return (
-        f"On unseen identities a swap reaches {test:.1f} dB (95 %: {low:.1f} to {high:.1f}) against the true sprite, a plain "
-        f"reconstruction {reconstruction['test']['psnr']:.1f} dB. On {best_codes['best']['n']} of the swaps the best codes found for "
-        f"this decoder take {best_codes['swap']['psnr']:.1f} to {best_codes['best']['psnr']:.1f} dB. {verdict} {brings}"
+        f"On unseen identities a swap reaches {test:.1f} dB (95 %: {low:.1f} to {high:.1f}) against"
+        f" the true sprite, a plain reconstruction {reconstruction['test']['psnr']:.1f} dB. On"
+        f" {best_codes['best']['n']} of the swaps the best codes found for this decoder take"
+        f" {best_codes['swap']['psnr']:.1f} to {best_codes['best']['psnr']:.1f} dB. {verdict}"
+        f" {brings}"
     )
 
 
 def prior_finding(prior: dict) -> str:
     """Whether a z from the prior is a pose of the data."""
     return (
-        f"Of {prior['samples']['n']} sprites from z ~ N(0, I), {_percent(prior['as_near'])} are as near to a true image of their "
-        f"character as 19 of 20 swaps are; on average they lie at {prior['samples']['psnr']:.1f} dB from the nearest, swaps at "
-        f"{prior['swaps']['psnr']:.1f} dB."
+        f"Of {prior['samples']['n']} sprites from z ~ N(0, I), {_percent(prior['as_near'])} are as"
+        " near to a true image of their character as 19 of 20 swaps are; on average they lie at"
+        f" {prior['samples']['psnr']:.1f} dB from the nearest, swaps at"
+        f" {prior['swaps']['psnr']:.1f} dB."
     )
 
 
 def interpolation_finding(interpolation: dict) -> str:
-    """Whether the way between two sprites is even; 11 equal to a single jump on a path of 12 images."""
+    """Whether the way between two sprites is even; 11 equal to a single jump on a path of 12
+    images.
+    """
     largest = {code: interpolation[f"largest_step_{code}"] for code in ("s", "z")}
     text = (
-        f"Along a line in s the largest of 11 steps changes the image {largest['s']:.1f} times as much as the mean step, "
-        f"along one in z {largest['z']:.1f} times (medians over {interpolation['n']} pairs of test sprites)"
+        f"Along a line in s the largest of 11 steps changes the image {largest['s']:.1f} times as"
+        f" much as the mean step, along one in z {largest['z']:.1f} times (medians over"
+        f" {interpolation['n']} pairs of test sprites)"
     )
     jumpy = [code for code, step in largest.items() if step > JUMP]
     verdict = f"a path in {' and in '.join(jumpy)} jumps" if jumpy else "neither path jumps"
     return (
-        f"{text}: {verdict}; a step of more than {JUMP:.0f} times the mean is in {_percent(interpolation['jumping_s'])} of the paths "
-        f"in s and {_percent(interpolation['jumping_z'])} of those in z. A decoded end lies at {interpolation['end_psnr']:.1f} dB from "
-        f"the nearest true image of its character, the middle of a path in z at {interpolation['middle_psnr']:.1f} dB."
+        f"{text}: {verdict}; a step of more than {JUMP:.0f} times the mean is in"
+        f" {_percent(interpolation['jumping_s'])} of the paths in s and"
+        f" {_percent(interpolation['jumping_z'])} of those in z. A decoded end lies at"
+        f" {interpolation['end_psnr']:.1f} dB from the nearest true image of its character, the"
+        f" middle of a path in z at {interpolation['middle_psnr']:.1f} dB."
     )
 
 
 def oracle_finding(oracle: dict) -> str:
-    """What a judge that was trained on real images sees in the swaps, and what its verdict is worth."""
+    """What a judge that was trained on real images sees in the swaps, and what its verdict is
+    worth.
+    """
     truth, ceilings = oracle["truth"], oracle["ceilings"]
-    short = {name: ceilings[name] - truth[name] for name in ceilings if name not in ("identity", "both", "pose_nearly")}
+    short = {
+        name: ceilings[name] - truth[name]
+        for name in ceilings
+        if name not in ("identity", "both", "pose_nearly")
+    }
     worst = max(short, key=short.get)
     worth = (
-        "on true images it comes within a point of the ceiling in every attribute and the exact pose"
+        "on true images it comes within a point of the ceiling in every attribute and the exact"
+        " pose"
         if short[worst] < JUDGE
-        else f"on true images it is itself {100 * short[worst]:.1f} points below the ceiling in the {_plain(worst)}, where its verdict "
-        "is a lower bound"
+        else (
+            f"on true images it is itself {100 * short[worst]:.1f} points below the ceiling in the"
+            f" {_plain(worst)}, where its verdict is a lower bound"
+        )
     )
 
     def sees(what: str) -> str:
@@ -147,22 +196,29 @@ def oracle_finding(oracle: dict) -> str:
 
     chance = oracle["chance"]
     attributes = [name for name in chance if name not in ("identity", "pose")]
-    little = [name for name in attributes if oracle["swap"][name] - chance[name] < HALF * (truth[name] - chance[name])]
+    little = [
+        name
+        for name in attributes
+        if oracle["swap"][name] - chance[name] < HALF * (truth[name] - chance[name])
+    ]
     shown = [
-        f"the {_plain(name)} (right in {_percent(oracle['swap'][name])}, of true images in {_percent(truth[name])}, chance "
-        f"{_percent(chance[name])})"
+        f"the {_plain(name)} (right in {_percent(oracle['swap'][name])}, of true images in"
+        f" {_percent(truth[name])}, chance {_percent(chance[name])})"
         for name in little
     ]
     hidden = f" Swaps show little of {', '.join(shown)}." if shown else ""
-    told = [what for what, correlation in oracle["rank_correlation"].items() if correlation > AGREES]
+    told = [
+        what for what, correlation in oracle["rank_correlation"].items() if correlation > AGREES
+    ]
     agree = f"it tells of the {' and the '.join(told)}" if told else "it tells of neither"
     return (
-        f"A judge trained on true images sees the right identity, all but the weapon, in {sees('identity')} of the swaps (of true "
-        f"images), the right pose, but for {oracle['alike_pixels']} pixels, in {sees('pose_nearly')} and both in {sees('both')}; "
-        f"{worth}.{hidden} Retrieval has no test identity to give: there it sees the right one in "
-        f"{_percent(oracle['retrieval']['identity'])}. The error in pixels has a rank correlation of "
-        f"{oracle['rank_correlation']['identity']:.2f} with its doubt of the identity and of "
-        f"{oracle['rank_correlation']['pose']:.2f} with that of the pose: {agree}."
+        "A judge trained on true images sees the right identity, all but the weapon, in"
+        f" {sees('identity')} of the swaps (of true images), the right pose, but for"
+        f" {oracle['alike_pixels']} pixels, in {sees('pose_nearly')} and both in {sees('both')};"
+        f" {worth}.{hidden} Retrieval has no test identity to give: there it sees the right one in"
+        f" {_percent(oracle['retrieval']['identity'])}. The error in pixels has a rank correlation"
+        f" of {oracle['rank_correlation']['identity']:.2f} with its doubt of the identity and of"
+        f" {oracle['rank_correlation']['pose']:.2f} with that of the pose: {agree}."
     )
 
 
@@ -178,7 +234,9 @@ def by_attributes(probes: list[dict], code: str) -> dict:
 
 def attribute_probes(probes: list[dict], code: str) -> list[dict]:
     """The chosen entries of all attributes of the characters, read from a code."""
-    return [e for e in probes if e["code"] == code and e["chosen"] and e["target"] not in NOT_ATTRIBUTES]
+    return [
+        e for e in probes if e["code"] == code and e["chosen"] and e["target"] not in NOT_ATTRIBUTES
+    ]
 
 
 def learnt(entry: dict) -> float | None:
@@ -187,7 +245,9 @@ def learnt(entry: dict) -> float | None:
 
 
 def probe_finding(probes: list[dict]) -> str:
-    """Who and which pose each code gives away, between chance and ceiling; identity also by its attributes."""
+    """Who and which pose each code gives away, between chance and ceiling; identity also by its
+    attributes.
+    """
 
     def says(entry: dict) -> str:
         if not entry["trained"]:
@@ -198,24 +258,38 @@ def probe_finding(probes: list[dict]) -> str:
     def read(code: str, target: str) -> str:
         return says(chosen_probe(probes, code, target))
 
-    leaks = {code: [e for e in attribute_probes(probes, code) if leak(e) > LEAK] for code in ("z_mu", "z")}
+    leaks = {
+        code: [e for e in attribute_probes(probes, code) if leak(e) > LEAK]
+        for code in ("z_mu", "z")
+    }
     text = (
-        f"s names the identity {read('s', 'identity')} of the images, the mean of z {read('z_mu', 'identity')} or, attribute by "
-        f"attribute, {says(by_attributes(probes, 'z_mu'))}. The mean of z names the pose {read('z_mu', 'pose')}, a sample of "
-        f"z, which is what the decoder saw in training, {read('z', 'pose')}. "
+        f"s names the identity {read('s', 'identity')} of the images, the mean of z"
+        f" {read('z_mu', 'identity')} or, attribute by attribute,"
+        f" {says(by_attributes(probes, 'z_mu'))}. The mean of z names the pose"
+        f" {read('z_mu', 'pose')}, a sample of z, which is what the decoder saw in training,"
+        f" {read('z', 'pose')}. "
     )
     if leaks["z_mu"]:
         worst = max(leaks["z_mu"], key=leak)["target"]
         named = [_plain(e["target"]) for e in sorted(leaks["z"], key=leak, reverse=True)]
         text += (
-            f"The mean of z is not free of who: most of all it gives away the {_plain(worst)}, {read('z_mu', worst)}; a sample of "
-            f"z gives away {' and '.join(named) if named else 'no attribute'}. "
+            f"The mean of z is not free of who: most of all it gives away the {_plain(worst)},"
+            f" {read('z_mu', worst)}; a sample of z gives away"
+            f" {' and '.join(named) if named else 'no attribute'}. "
         )
     else:
         text += "No attribute is read from z beyond chance. "
-    poor = [f"the {_plain(e['target'])}, {says(e)}" for e in attribute_probes(probes, "s") if leak(e) < HALF]
+    poor = [
+        f"the {_plain(e['target'])}, {says(e)}"
+        for e in attribute_probes(probes, "s")
+        if leak(e) < HALF
+    ]
     text += f"Of attributes, s hardly names {', '.join(poor)}. " if poor else ""
-    holder = "s is not free of the pose" if leak(chosen_probe(probes, "s", "pose")) > LEAK else "s is free of the pose"
+    holder = (
+        "s is not free of the pose"
+        if leak(chosen_probe(probes, "s", "pose")) > LEAK
+        else "s is free of the pose"
+    )
     return f"{text}{holder}: it names it {read('s', 'pose')}."
 
 
@@ -224,8 +298,8 @@ def protocol_finding(protocols: dict[str, dict]) -> str:
     s, z = (protocols[code] for code in ("s", "z"))
     learnt = z["published"]["cross_entropy"] < z["published"]["uniform"]
     silence = (
-        f"Its z probe ends at {z['published']['cross_entropy']:.2f} nats, where a uniform guess has "
-        f"{z['published']['uniform']:.2f}: it "
+        f"Its z probe ends at {z['published']['cross_entropy']:.2f} nats, where a uniform guess has"
+        f" {z['published']['uniform']:.2f}: it "
         + ("learnt something." if learnt else "did not learn, so its silence says nothing of z.")
     )
 
@@ -233,48 +307,65 @@ def protocol_finding(protocols: dict[str, dict]) -> str:
         return NO_SHARE if s[target] is None else f"in {_percent(s[target])}"
 
     return (
-        f"By the published protocol, cut to {s['published']['epochs']} epochs on {s['published']['images']:,} images, this model "
-        f"would score {_percent(s['published']['accuracy'])} from s and "
-        f"{_percent(z['published']['accuracy'])} from z over characters. From s no classifier can have more than "
-        f"{_percent(s['ceiling'])}, as equal images bear different names; ours names the character {named('character')} of "
-        f"unseen poses (there the ceiling is {_percent(s['character_ceiling'])}) and the identity {named('identity')}. {silence}"
+        f"By the published protocol, cut to {s['published']['epochs']} epochs on"
+        f" {s['published']['images']:,} images, this model would score"
+        f" {_percent(s['published']['accuracy'])} from s and {_percent(z['published']['accuracy'])}"
+        " from z over characters. From s no classifier can have more than"
+        f" {_percent(s['ceiling'])}, as equal images bear different names; ours names the character"
+        f" {named('character')} of unseen poses (there the ceiling is"
+        f" {_percent(s['character_ceiling'])}) and the identity {named('identity')}. {silence}"
     )
 
 
 def prediction_finding(prediction: dict) -> str:
-    """How far one code can be predicted from the other, and what the decoder makes of the prediction."""
+    """How far one code can be predicted from the other, and what the decoder makes of the
+    prediction.
+    """
     s, z, judged = prediction["s_from_z"], prediction["z_from_s"], prediction["judged"]
     return (
-        f"Of the variance of s on unseen identities {_percent(max(0.0, s['r2']))} is predicted from z, and of that of z "
-        f"{_percent(max(0.0, z['r2']))} from s. Decoded with the s that z predicts, the judge sees the right identity in "
-        f"{_percent(judged['predicted_s']['identity'])} of the images (with their own s in "
-        f"{_percent(judged['own_codes']['identity'])}); with the z that s predicts, the right pose, nearly, in "
-        f"{_percent(judged['predicted_z']['pose_nearly'])} ({_percent(judged['own_codes']['pose_nearly'])})."
+        f"Of the variance of s on unseen identities {_percent(max(0.0, s['r2']))} is predicted from"
+        f" z, and of that of z {_percent(max(0.0, z['r2']))} from s. Decoded with the s that z"
+        " predicts, the judge sees the right identity in"
+        f" {_percent(judged['predicted_s']['identity'])} of the images (with their own s in"
+        f" {_percent(judged['own_codes']['identity'])}); with the z that s predicts, the right"
+        f" pose, nearly, in {_percent(judged['predicted_z']['pose_nearly'])}"
+        f" ({_percent(judged['own_codes']['pose_nearly'])})."
     )
 
 
 def block_finding(blocks: dict) -> str:
     """How far each code tells of one kind of factor alone."""
-    pure, gaps = blocks["disentanglement_of"], dict(zip(blocks["factors"], blocks["gap_of"], strict=True))
+    pure, gaps = (
+        blocks["disentanglement_of"],
+        dict(zip(blocks["factors"], blocks["gap_of"], strict=True)),
+    )
     wrong = [_plain(name) for name, gap in gaps.items() if gap < 0]
     return (
-        f"Of 1, the disentanglement of z is {pure['z']:.2f} and of s {pure['s']:.2f}; the code that should hold a factor tells on "
-        f"average {100 * blocks['gap']:.0f} points more of its entropy than the other"
+        f"Of 1, the disentanglement of z is {pure['z']:.2f} and of s {pure['s']:.2f}; the code that"
+        f" should hold a factor tells on average {100 * blocks['gap']:.0f} points more of its"
+        " entropy than the other"
         + (f", but of {' and '.join(wrong)} the wrong code tells more." if wrong else ".")
     )
 
 
 def headline(results: dict) -> list[dict]:
-    """The report's first table: {what, value, ci95, floor, ceiling}, first in dB, the rest as shares.
+    """The report's first table: {what, value, ci95, floor, ceiling}, first in dB, the rest as
+    shares.
 
-    The floor of a swap is the mean image of the target's pose and its ceiling that of the best codes found
-    (`lib.evaluation.swaps.best_error`); those of a probe are chance and the Bayes ceiling.
+    The floor of a swap is the mean image of the target's pose and its ceiling that of the best
+    codes found (`lib.evaluation.swaps.best_error`); those of a probe are chance and the Bayes
+    ceiling.
     """
     test, probes = results["swap"]["test"], results["probes"]
-    rows = [{
-        "what": "swap, PSNR in dB", "value": test["psnr"], "ci95": _psnr_interval(test),
-        "floor": results["swap"]["predictors"]["pose_mean"]["psnr"], "ceiling": results["swap"]["best"]["best"]["psnr"],
-    }]  # fmt: skip
+    rows = [
+        {
+            "what": "swap, PSNR in dB",
+            "value": test["psnr"],
+            "ci95": _psnr_interval(test),
+            "floor": results["swap"]["predictors"]["pose_mean"]["psnr"],
+            "ceiling": results["swap"]["best"]["best"]["psnr"],
+        }
+    ]
     asked = {
         "identity from s": chosen_probe(probes, "s", "identity"),
         "identity from z": chosen_probe(probes, "z_mu", "identity"),
@@ -284,29 +375,38 @@ def headline(results: dict) -> list[dict]:
     }
     for what, entry in asked.items():
         rows.append(
-            {"what": what, "value": learnt(entry), "ci95": entry["ci95"], "floor": entry["chance"], "ceiling": entry["ceiling"]}
+            {
+                "what": what,
+                "value": learnt(entry),
+                "ci95": entry["ci95"],
+                "floor": entry["chance"],
+                "ceiling": entry["ceiling"],
+            }
         )
     return rows
 
 
 def failures(results: dict) -> list[str]:
-    """What makes a run no evidence of the method, each in a sentence: the report begins with them."""
+    """Why a run is no evidence of the method, a sentence each: the report begins with them."""
     swap, kl, said = results["swap"], results["training"]["kl_nats"], []
     if kl < WORKING_KL:
         said.append(f"z collapsed: it is charged {kl:.2f} nats an image, so it holds no pose.")
     if swap["test"]["psnr"] <= (floor := swap["predictors"]["pose_mean"]["psnr"]):
         said.append(
-            f"s is ignored, or little was learnt: a swap ({swap['test']['psnr']:.1f} dB) comes no nearer to the truth than the mean "
-            f"image of its pose ({floor:.1f} dB)."
+            f"s is ignored, or little was learnt: a swap ({swap['test']['psnr']:.1f} dB) comes no"
+            f" nearer to the truth than the mean image of its pose ({floor:.1f} dB)."
         )
     for code, target, what in (("s", "identity", "who"), ("z_mu", "pose", "which pose")):
         entry = chosen_probe(results["probes"], code, target)
         if not entry["trained"]:
-            said.append(f"Whether {code[0]} holds {what} is not known: no probe of the {target} trained.")
+            said.append(
+                f"Whether {code[0]} holds {what} is not known: no probe of the {target} trained."
+            )
         elif leak(entry) < LEAK:
             said.append(
-                f"{code[0]} hardly holds {what}: a probe names the {target} in {_percent(entry['accuracy'])} of the images (chance "
-                f"{_percent(entry['chance'])})."
+                f"{code[0]} hardly holds {what}: a probe names the {target} in"
+                f" {_percent(entry['accuracy'])} of the images (chance"
+                f" {_percent(entry['chance'])})."
             )
     return said
 
@@ -318,40 +418,61 @@ def seeds_finding(groups: list[dict]) -> str:
         swap = next(row for row in group["rows"] if row["what"] == "swap, dB")
         settings = "".join(f", {name} {value}" for name, value in group["overrides"].items())
         said.append(
-            f"Over {len(group['seeds'])} seeds swaps of preset {group['preset']}{settings} on {NAMES[group['source']]} reach "
-            f"{swap['mean']:.1f} dB (95 %: {swap['ci95'][0]:.1f} to {swap['ci95'][1]:.1f})."
+            f"Over {len(group['seeds'])} seeds swaps of preset {group['preset']}{settings} on"
+            f" {NAMES[group['source']]} reach {swap['mean']:.1f} dB (95 %: {swap['ci95'][0]:.1f} to"
+            f" {swap['ci95'][1]:.1f})."
         )
     return " ".join(said)
 
 
 def recipe_finding(table: list[dict]) -> str:
-    """What the changes from the published recipe to ours gained together, which of them most, and which nothing."""
+    """What the changes from the published recipe to ours gained together, which of them most, and
+    which nothing.
+    """
     changes = table[1:]
     most = max(changes, key=lambda row: row["gained"])
-    nothing = [f"\u201c{row['change']}\u201d ({row['gained']:+.1f} dB)" for row in changes if row["gained"] <= 0]
+    nothing = [
+        f"\u201c{row['change']}\u201d ({row['gained']:+.1f} dB)"
+        for row in changes
+        if row["gained"] <= 0
+    ]
     text = (
-        f"Together they take swaps from {table[0]['swap_psnr']:.1f} to {table[-1]['swap_psnr']:.1f} dB; the largest step, of "
-        f"{most['gained']:.1f} dB, is \u201c{most['change']}\u201d."
+        f"Together they take swaps from {table[0]['swap_psnr']:.1f} to {table[-1]['swap_psnr']:.1f}"
+        f" dB; the largest step, of {most['gained']:.1f} dB, is \u201c{most['change']}\u201d."
     )
     return f"{text} In this time no gain came from {' or '.join(nothing)}." if nothing else text
 
 
 def cost_finding(points: list[dict]) -> str:
-    """What a training pair takes in preset `fast`, the first of the points, and how that changes from end to end of each setting."""
+    """What a training pair takes in preset `fast`, the first of the points, and how that changes
+    from end to end of each setting.
+    """
     base, changes = points[0], []
-    settings = {"images": "images", "size": "pixels each way", "z_dim": "numbers in z", "s_dim": "numbers in s"}
+    settings = {
+        "images": "images",
+        "size": "pixels each way",
+        "z_dim": "numbers in z",
+        "s_dim": "numbers in s",
+    }
     for name, what in {**settings, "batch_images": "images a step"}.items():
-        varied = sorted([base, *(p for p in points if p[name] != base[name])], key=lambda p: p[name])
+        varied = sorted(
+            [base, *(p for p in points if p[name] != base[name])], key=lambda p: p[name]
+        )
         low, high = varied[0], varied[-1]
-        time, memory = high["seconds_a_pair"] / low["seconds_a_pair"], high["peak_bytes"] / low["peak_bytes"]
+        time, memory = (
+            high["seconds_a_pair"] / low["seconds_a_pair"],
+            high["peak_bytes"] / low["peak_bytes"],
+        )
         changes.append(
-            f"{time:.1f} times the time and {memory:.1f} times the memory from {low[name]:,} to {high[name]:,} {what}"
+            f"{time:.1f} times the time and {memory:.1f} times the memory from {low[name]:,} to"
+            f" {high[name]:,} {what}"
         )
     most = max(points, key=lambda p: p["images"])
     return (
-        f"A pair takes {1e3 * base['seconds_a_pair']:.1f} ms of training, in a process of {base['peak_bytes'] / 2**30:.1f} GiB at "
-        f"most. It takes {', '.join(changes)}. For {most['images']:,} images the matches are found in "
-        f"{most['match_seconds']:.0f} s, and all are encoded in {most['encode_seconds']:.0f} s."
+        f"A pair takes {1e3 * base['seconds_a_pair']:.1f} ms of training, in a process of"
+        f" {base['peak_bytes'] / 2**30:.1f} GiB at most. It takes {', '.join(changes)}. For"
+        f" {most['images']:,} images the matches are found in {most['match_seconds']:.0f} s, and"
+        f" all are encoded in {most['encode_seconds']:.0f} s."
     )
 
 
@@ -363,7 +484,9 @@ def leak(entry: dict) -> float:
 
 def _psnr_interval(score: dict) -> list[float]:
     """The 95 % interval of a swap's error in dB; that of its MSE ends where this one begins."""
-    from lib.evaluation.swaps import psnr  # here, as torch would add seconds to each import of this module
+    from lib.evaluation.swaps import (
+        psnr,
+    )  # here, as torch would add seconds to each import of this module
 
     return [psnr(mse) for mse in reversed(score["ci95"])]
 

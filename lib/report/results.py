@@ -7,8 +7,18 @@ from lib.system.files import read_json, write_json
 from lib.system.paths import run_dir
 
 PACKAGES = (
-    "torch", "torchvision", "torchmetrics", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib", "papermill", "nbconvert", "typst",
-)  # fmt: skip
+    "torch",
+    "torchvision",
+    "torchmetrics",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "h5py",
+    "matplotlib",
+    "papermill",
+    "nbconvert",
+    "typst",
+)
 
 
 def versions() -> dict[str, str]:
@@ -17,12 +27,16 @@ def versions() -> dict[str, str]:
 
 
 def save_results(run: str, notebook: str, /, **sections: object) -> None:
-    """Write reports/<run>/results/<notebook>.json, whole or not at all. Raises `ValueError` for a number that is not finite."""
+    """Write reports/<run>/results/<notebook>.json, whole or not at all. Raises `ValueError` for a
+    number that is not finite.
+    """
     write_json(run_dir(run) / "results" / f"{notebook}.json", sections)
 
 
 def read_results(run: str) -> dict:
-    """What the notebooks of a run have written so far, joined in their order; `findings` of all of them in one section."""
+    """What the notebooks of a run have written so far, joined in their order; `findings` of all of
+    them in one section.
+    """
     results: dict = {"findings": {}}
     for path in sorted((run_dir(run) / "results").glob("*.json")):
         sections = read_json(path, f"remove it, then run {path.stem}.ipynb or ./run_all.sh again")

@@ -9,14 +9,18 @@ from tqdm import tqdm
 
 
 def _fetch(url: str, target: Path, progress: bool, timeout: float) -> None:
-    """Downloads to `target`, by way of `.part`, which it continues and leaves behind when the connection breaks."""
+    """Downloads to `target`, by way of `.part`, which it continues and leaves behind when the
+    connection breaks.
+    """
     part = target.with_name(target.name + ".part")
     start = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
         response = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing of this file lies beyond what is there: it cannot be continued
+        if (
+            error.code == 416
+        ):  # nothing of this file lies beyond what is there: it cannot be continued
             part.unlink()
         raise
     with response:
@@ -26,7 +30,14 @@ def _fetch(url: str, target: Path, progress: bool, timeout: float) -> None:
         total = start + int(length) if length else None
         with (
             open(part, "ab" if start else "wb") as file,
-            tqdm(desc=target.name, total=total, initial=start, unit="B", unit_scale=True, disable=not progress) as bar,
+            tqdm(
+                desc=target.name,
+                total=total,
+                initial=start,
+                unit="B",
+                unit_scale=True,
+                disable=not progress,
+            ) as bar,
         ):
             while block := response.read(1 << 18):
                 file.write(block)
@@ -38,5 +49,7 @@ def _fetch(url: str, target: Path, progress: bool, timeout: float) -> None:
         magic = file.read(2)
     if magic != b"\x1f\x8b":
         part.unlink()
-        raise OSError("it sent something other than a .tar.gz, perhaps a page that says the file has moved")
+        raise OSError(
+            "it sent something other than a .tar.gz, perhaps a page that says the file has moved"
+        )
     os.replace(part, target)

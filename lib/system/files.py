@@ -14,10 +14,12 @@ from lib.system.errors import ELSEWHERE, UserError
 
 @contextlib.contextmanager
 def written(path: Path) -> Iterator[BinaryIO]:
-    """A new file to write, which takes the name `path` when the block ends; a block that fails leaves what was there.
+    """A new file to write, which takes the name `path` when the block ends; a block that fails
+    leaves what was there.
 
-    Until then it lies beside `path`, named after this process; what killed processes left so is removed. Folders are made.
-    Raises `UserError` where the file cannot be written: no space, no permission, a folder of that name.
+    Until then it lies beside `path`, named after this process; what killed processes left so is
+    removed. Folders are made. Raises `UserError` where the file cannot be written: no space, no
+    permission, a folder of that name.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -36,7 +38,9 @@ def written(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write `content`, whole or not at all; numbers must be finite, else it raises `ValueError`. Raises `UserError` as `written`."""
+    """Write `content`, whole or not at all; numbers must be finite, else it raises `ValueError`.
+    Raises `UserError` as `written`.
+    """
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     with written(path) as file:
         file.write(text.encode())
@@ -55,10 +59,12 @@ def read_json(path: Path, remedy: str) -> dict:
 
 @contextlib.contextmanager
 def held(path: Path, what: str, remedy: str = "") -> Iterator[None]:
-    """Holds the lock of `path`, a file beside it, while the block runs; the kernel lets go of it whatever ends this process.
+    """Holds the lock of `path`, a file beside it, while the block runs; the kernel lets go of it
+    whatever ends this process.
 
-    Where another process holds it, raises `UserError` naming that process, `what` it does and the `remedy`; without one, waits.
-    Where the disk has no locks, as some of a network, it says so and goes on.
+    Where another process holds it, raises `UserError` naming that process, `what` it does and the
+    `remedy`; without one, waits. Where the disk has no locks, as some of a network, it says so and
+    goes on.
     """
     lock = path.with_name(f".{path.name}.lock")
     try:
@@ -77,7 +83,11 @@ def held(path: Path, what: str, remedy: str = "") -> Iterator[None]:
             print(f"{owner} is {what}: waiting for it", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
-            print(f"{lock.parent} has no locks ({error.strerror}): see that nothing else there is {what}", flush=True)
+            print(
+                f"{lock.parent} has no locks ({error.strerror}): see that nothing else there is"
+                f" {what}",
+                flush=True,
+            )
         with contextlib.suppress(OSError):  # on a full disk the owner has no name
             file.truncate(0)
             file.write(f"process {os.getpid()}")

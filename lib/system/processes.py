@@ -6,7 +6,9 @@ import threading
 
 
 def end_with_parent() -> None:
-    """The initializer of a pool's processes: they end when what made them is killed, which would else leave them waiting."""
+    """The initializer of a pool's processes: they end when what made them is killed, which would
+    else leave them waiting.
+    """
 
     def watch() -> None:
         multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])

@@ -17,27 +17,45 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 @pytest.fixture
 def launch(few_sprites, tmp_path, monkeypatch):
-    """Runs `lib.commands.train`, one thread a process, with the options given; returns the ended process."""
+    """Runs `lib.commands.train`, one thread a process, with the options given; returns the ended
+    process.
+    """
     for name, variable in {"DATA": "CYCLE_VAE_DATA", "REPORTS": "CYCLE_VAE_REPORTS"}.items():
         monkeypatch.setattr(paths, name, tmp_path / name)
         monkeypatch.setenv(variable, str(tmp_path / name))
     save_sprites(few_sprites)
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CYCLE_VAE_DEVICE": "cpu", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "CYCLE_VAE_DEVICE": "cpu",
+        "PYTHONPATH": str(ROOT),
+    }
 
     def run(before, *options):
-        command = [sys.executable, *before, "-m", "lib.commands.train", "--source=drawn", "--preset=smoke", *options]
+        command = [
+            sys.executable,
+            *before,
+            "-m",
+            "lib.commands.train",
+            "--source=drawn",
+            "--preset=smoke",
+            *options,
+        ]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
     return run
 
 
 def test_two_processes_train_as_one(launch):
-    settings = '--overrides={"images_seen": 640, "learning_rate": 1e-4}'  # at a rate at which rounding does not grow
+    settings = (  # at a rate at which rounding does not grow
+        '--overrides={"images_seen": 640, "learning_rate": 1e-4}'
+    )
     for name, before in {"one": [], "two": TORCHRUN}.items():
         done = launch(before, name, settings)
         assert done.returncode == 0, done.stderr
     one, two = load_run("one"), load_run("two")
-    assert len(one.history) == 10 and {"reconstruction", "kl", "reverse", "validation_swap"} <= set(one.history[0])
+    assert len(one.history) == 10 and {"reconstruction", "kl", "reverse", "validation_swap"} <= set(
+        one.history[0]
+    )
     for row, other in zip(one.history, two.history, strict=True):
         assert row.keys() == other.keys()
         for name in row.keys() - {"seconds"}:

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from lib.data import drawn
-from lib.data.drawn import ATTRIBUTES, MOVES, PARTS, Part, character_labels, draw_characters, draw_sprites
+from lib.data.drawn import (
+    ATTRIBUTES,
+    MOVES,
+    PARTS,
+    Part,
+    character_labels,
+    draw_characters,
+    draw_sprites,
+)
 from lib.data.sprites import ACTIONS, ANIMATIONS, POSES, SIZE, VIEWS, P
 
 NAMES = tuple(ATTRIBUTES)
@@ -33,16 +41,28 @@ def poses_of(*actions: str) -> np.ndarray:
 
 def test_structure(sprites):
     characters = len(sprites.labels)
-    assert sprites.source == "drawn" and sprites.attributes == NAMES and len(NAMES) >= 7 and NAMES[-1] == "weapon"
-    assert sprites.images.shape == (characters * P, SIZE, SIZE, 3) and sprites.images.dtype == np.uint8
+    assert (
+        sprites.source == "drawn"
+        and sprites.attributes == NAMES
+        and len(NAMES) >= 7
+        and NAMES[-1] == "weapon"
+    )
+    assert (
+        sprites.images.shape == (characters * P, SIZE, SIZE, 3) and sprites.images.dtype == np.uint8
+    )
     assert sprites.labels.shape == (characters, len(NAMES)) and sprites.labels.dtype == np.uint8
     assert sprites.n_identities >= 96 and characters == 2 * sprites.n_identities
-    assert np.array_equal(sprites.numbers, np.arange(characters)) and len(np.unique(sprites.labels, axis=0)) == characters
+    assert (
+        np.array_equal(sprites.numbers, np.arange(characters))
+        and len(np.unique(sprites.labels, axis=0)) == characters
+    )
 
 
 def test_the_fingerprint_names_these_images(sprites):
     images = hashlib.sha256(sprites.images).hexdigest()
-    assert images == "0f682cd64a97df0c49ecb909fdf654369756d0e5c8caaf203b8fc92db60249a1", "give FINGERPRINT another value, too"
+    assert images == "0f682cd64a97df0c49ecb909fdf654369756d0e5c8caaf203b8fc92db60249a1", (
+        "give FINGERPRINT another value, too"
+    )
     assert sprites.fingerprint == drawn.FINGERPRINT
 
 
@@ -55,7 +75,10 @@ def test_any_two_attributes_are_balanced_and_outfits_differ_twice():
     labels = character_labels().astype(int)
     for a, b in itertools.combinations(range(len(NAMES)), 2):
         counts = np.unique(labels[:, [a, b]], axis=0, return_counts=True)[1]
-        assert len(counts) == len(ATTRIBUTES[NAMES[a]]) * len(ATTRIBUTES[NAMES[b]]) and len(set(counts)) == 1
+        assert (
+            len(counts) == len(ATTRIBUTES[NAMES[a]]) * len(ATTRIBUTES[NAMES[b]])
+            and len(set(counts)) == 1
+        )
     outfits = np.unique(labels[:, 1:-1], axis=0)
     differences = (outfits[:, None] != outfits[None]).sum(axis=2)
     assert differences[~np.eye(len(outfits), dtype=bool)].min() == 2
@@ -69,7 +92,9 @@ def test_no_two_identities_and_no_two_poses_look_the_same(sprites):
 
 @pytest.fixture(scope="module")
 def variants() -> dict[tuple[str, int], np.ndarray]:
-    """(4, P, 60, 60, 3): four outfits with one attribute set to a value, for each value of each attribute."""
+    """(4, P, 60, 60, 3): four outfits with one attribute set to a value, for each value of each
+    attribute.
+    """
     keys = [(name, value) for name, values in ATTRIBUTES.items() for value in range(len(values))]
     labels = np.repeat(character_labels()[None, 5::97], len(keys), axis=0)
     for row, (name, value) in zip(labels, keys, strict=True):
@@ -81,13 +106,17 @@ def variants() -> dict[tuple[str, int], np.ndarray]:
 @pytest.mark.parametrize("name", NAMES[:-1])
 def test_attribute_shows_in_every_pose(variants, name):
     for one, other in itertools.combinations(range(len(ATTRIBUTES[name])), 2):
-        assert (variants[name, one] != variants[name, other]).any(axis=-1).sum(axis=(2, 3)).min() >= 4
+        assert (variants[name, one] != variants[name, other]).any(axis=-1).sum(
+            axis=(2, 3)
+        ).min() >= 4
 
 
 def test_weapon_twins_differ_only_where_the_weapon_is_out(by_pose, sprites):
     assert np.array_equal(sprites.labels[::2, :-1], sprites.labels[1::2, :-1])
     assert (sprites.labels[::2, -1] == 0).all() and (sprites.labels[1::2, -1] == 1).all()
-    differ = np.array([(by_pose[::2, p] != by_pose[1::2, p]).any(axis=(1, 2, 3)).mean() for p in range(P)])
+    differ = np.array(
+        [(by_pose[::2, p] != by_pose[1::2, p]).any(axis=(1, 2, 3)).mean() for p in range(P)]
+    )
     assert (differ[poses_of("spellcast", "walk", "hurt")] == 0).all()
     for action in ("thrust", "slash", "shoot"):
         assert (differ[poses_of(action)] > 0.9).mean() > 0.7
@@ -119,11 +148,15 @@ def test_face_shows_from_the_front_and_the_sides_alone(by_pose):
 
 
 def test_right_is_left_seen_from_the_other_side(by_pose):
-    """Standing still nearly the mirror image; striking not, as the weapon stays in the right hand."""
+    """Standing still nearly the mirror image; striking not: the weapon stays in the right hand."""
 
     def unlike(action: str, frame: int) -> float:
         left, right = (
-            next(p for p in poses_of(action) if VIEWS[POSES[p]["view"]] == view and POSES[p]["frame"] == frame)
+            next(
+                p
+                for p in poses_of(action)
+                if VIEWS[POSES[p]["view"]] == view and POSES[p]["frame"] == frame
+            )
             for view in ("left", "right")
         )
         mirrored = np.roll(by_pose[:, right, :, ::-1].any(axis=-1), 1, axis=2)  # about column 30

@@ -44,9 +44,21 @@ def planted(images, labels=None, source="drawn"):
     """Sprites of made-up images (C, 178), one number for each image, and labels (C, 2)."""
     pixels = np.zeros((images.size, 60, 60, 3), np.uint8)
     pixels[:, 0, 0, :2] = images.reshape(-1, 1) // [1, 256] % 256
-    labels = np.array([[c // 2, c % 2] for c in range(len(images))], np.uint8) if labels is None else labels
+    labels = (
+        np.array([[c // 2, c % 2] for c in range(len(images))], np.uint8)
+        if labels is None
+        else labels
+    )
     numbers = np.arange(len(images))
-    return Sprites(source, pixels, labels, ("body", "weapon"), numbers, sprites.distinct_images(pixels), "planted")
+    return Sprites(
+        source,
+        pixels,
+        labels,
+        ("body", "weapon"),
+        numbers,
+        sprites.distinct_images(pixels),
+        "planted",
+    )
 
 
 def unique(characters):
@@ -65,7 +77,11 @@ def test_poses_are_the_published_animations_in_order():
     assert len(ANIMATIONS) == 21
     assert ANIMATIONS[18] == ("shoot", "down", 13)
     pose = POSES[7 + 7 + 7 + 7 + 8]  # four views of spellcast, then thrust up
-    assert (sprites.ACTIONS[pose["action"]], sprites.VIEWS[pose["view"]], pose["frame"]) == ("thrust", "left", 0)
+    assert (sprites.ACTIONS[pose["action"]], sprites.VIEWS[pose["view"]], pose["frame"]) == (
+        "thrust",
+        "left",
+        0,
+    )
 
 
 def test_labels_are_the_published_ones():
@@ -98,7 +114,9 @@ def test_reads_the_original_files_unchanged(real_images, capsys):
     data = read_archive(REAL / "original", progress=False, workers=1)
     assert np.array_equal(data.images, stack(real_images, [0, 1]))
     assert data.labels.tolist() == [[0] * 7, [0] * 6 + [1]]
-    assert (data.distinct.reshape(2, P)[0] == data.distinct.reshape(2, P)[1]).sum() == 93  # frames that hide the weapon
+    assert (
+        data.distinct.reshape(2, P)[0] == data.distinct.reshape(2, P)[1]
+    ).sum() == 93  # frames that hide the weapon
     assert "670 of 672 characters missing (sprites_2.mat, " in capsys.readouterr().err
 
 
@@ -115,7 +133,9 @@ def test_a_tar_in_any_order_and_compression_is_sorted_by_number(folder, tmp_path
     with tarfile.open(tmp_path / "some.tar", "w") as tar:
         for n in (2, 0):
             tar.add(folder / f"sprites_{n}.mat", f"elsewhere/sprites_{n}.mat")
-            tar.add(folder / f"sprites_{n}.mat", f"elsewhere/._sprites_{n}.mat")  # as macOS packs them: not a sprite
+            tar.add(
+                folder / f"sprites_{n}.mat", f"elsewhere/._sprites_{n}.mat"
+            )  # as macOS packs them: not a sprite
     data = read_archive(tmp_path / "some.tar", progress=False, workers=1)
     assert data.numbers.tolist() == [0, 2]
     assert np.array_equal(data.images, stack(real_images, [0, 2]))
@@ -141,7 +161,11 @@ def test_a_bad_file_is_named_in_one_sentence(folder, fault):
     with pytest.raises(UserError) as error:
         read_archive(folder, progress=False, workers=1)
     message = str(error.value)
-    assert message.startswith(f"{folder / 'sprites_1.mat'} ") and says in message and "\n" not in message
+    assert (
+        message.startswith(f"{folder / 'sprites_1.mat'} ")
+        and says in message
+        and "\n" not in message
+    )
     assert "extract it again from nips2015-analogy-data.tar.gz" in message
 
 
@@ -159,13 +183,17 @@ def test_bad_archives_are_named_in_one_sentence(folder, tmp_path):
             read_archive(path, progress=False, workers=1)
         assert says in str(error.value) and "\n" not in str(error.value), fault
         if path.suffix == ".gz":  # the tar itself is bad, not what it holds
-            assert path.name in str(error.value) and "download nips2015-analogy-data.tar.gz again" in str(error.value)
+            assert path.name in str(
+                error.value
+            ) and "download nips2015-analogy-data.tar.gz again" in str(error.value)
 
 
 def test_a_tar_that_points_elsewhere_is_read_and_writes_nothing(folder, tmp_path):
     names = ("../../sprites_0.mat", "/etc/sprites_1.mat", "Größe 2/sprites_2.mat")
     good = [(name, (folder / Path(name).name).read_bytes()) for name in names]
-    path = write_tar(tmp_path / "climbing up.tar.gz", [*good, ("sprites_3.mat", "../../sprites_0.mat")])
+    path = write_tar(
+        tmp_path / "climbing up.tar.gz", [*good, ("sprites_3.mat", "../../sprites_0.mat")]
+    )
     before = sorted(tmp_path.rglob("*"))
     assert read_archive(path, progress=False, workers=1).numbers.tolist() == [0, 1, 2]
     assert sorted(tmp_path.rglob("*")) == before
@@ -176,12 +204,16 @@ def test_places_without_sprites_are_named(folder, tmp_path):
         tar.add(Path(__file__), "readme.txt")
     (tmp_path / "nothing").mkdir()
     for path in (tmp_path / "other.tar", tmp_path / "nothing"):
-        with pytest.raises(UserError, match=f"{path} holds no sprites_0.mat, .*give nips2015-analogy-data.tar.gz"):
+        with pytest.raises(
+            UserError, match=f"{path} holds no sprites_0.mat, .*give nips2015-analogy-data.tar.gz"
+        ):
             read_archive(path, progress=False, workers=1)
     with pytest.raises(UserError, match=f"there is no {tmp_path / 'absent'}: give"):
         read_archive(tmp_path / "absent", progress=False)
     shutil.copytree(folder, folder.with_name("other"))
-    with pytest.raises(UserError, match=r"holds sprites in .*other and in .*sprites: give one of them"):
+    with pytest.raises(
+        UserError, match=r"holds sprites in .*other and in .*sprites: give one of them"
+    ):
         read_archive(folder.parent, progress=False)
 
 
@@ -195,7 +227,11 @@ def test_load_gives_what_was_saved(data_folder):
     for name in ("images", "labels", "numbers", "distinct"):
         assert np.array_equal(getattr(loaded, name), getattr(data, name))
         assert getattr(loaded, name).dtype == getattr(data, name).dtype
-    assert (loaded.source, loaded.attributes, loaded.fingerprint) == (data.source, data.attributes, data.fingerprint)
+    assert (loaded.source, loaded.attributes, loaded.fingerprint) == (
+        data.source,
+        data.attributes,
+        data.fingerprint,
+    )
     assert list(map(type, (loaded.source, *loaded.attributes, loaded.fingerprint))) == [str] * 4
 
 
@@ -215,7 +251,10 @@ def test_a_failing_write_leaves_what_was_there(data_folder, monkeypatch):
 
 
 def test_missing_and_broken_files_say_what_to_run(data_folder):
-    with pytest.raises(UserError, match=r"there is no .*drawn.npz yet: run notebooks/01_create_sprites.ipynb or ./run_all.sh"):
+    with pytest.raises(
+        UserError,
+        match=r"there is no .*drawn.npz yet: run notebooks/01_create_sprites.ipynb or ./run_all.sh",
+    ):
         sprites.load_sprites("drawn")
     path = sprites.save_sprites(planted(unique(6)))
     whole = bytearray(path.read_bytes())
@@ -223,7 +262,9 @@ def test_missing_and_broken_files_say_what_to_run(data_folder):
     flipped[len(whole) // 2] ^= 255
     for broken in (b"", whole[:-100], b"x" * 1000, flipped):
         path.write_bytes(broken)
-        with pytest.raises(UserError, match=r"drawn.npz is damaged: remove it, then run notebooks/01"):
+        with pytest.raises(
+            UserError, match=r"drawn.npz is damaged: remove it, then run notebooks/01"
+        ):
             sprites.load_sprites("drawn")
     path.rename(data_folder / "sprites.npz")
     with pytest.raises(UserError, match="choose one of sprites, drawn"):
@@ -238,10 +279,16 @@ def test_another_source_under_a_name_is_refused(data_folder):
 
 def test_sprites_are_reused_until_the_archive_changes(folder, data_folder, monkeypatch):
     reads = []
-    monkeypatch.setattr(sources, "read_archive", lambda *a: reads.append(a) or read_archive(a[0], False, 1))
+    monkeypatch.setattr(
+        sources, "read_archive", lambda *a: reads.append(a) or read_archive(a[0], False, 1)
+    )
     first = sources.create_sprites("sprites", folder, progress=False)
     again = sources.create_sprites("sprites", folder, progress=False)
-    assert len(reads) == 1 and np.array_equal(first.images, again.images) and first.fingerprint == again.fingerprint
+    assert (
+        len(reads) == 1
+        and np.array_equal(first.images, again.images)
+        and first.fingerprint == again.fingerprint
+    )
     os.utime(folder / "sprites_0.mat", ns=(1, 1))
     sources.create_sprites("sprites", folder, progress=False)
     assert len(reads) == 2
@@ -251,12 +298,16 @@ def test_sprites_are_reused_until_the_archive_changes(folder, data_folder, monke
     assert sources.create_sprites("sprites", folder, progress=False).n_characters == 2
     assert len(reads) == 4
     shutil.rmtree(folder)
-    assert sources.create_sprites("sprites").n_characters == 2  # the archive may be put away once it is read
+    assert (
+        sources.create_sprites("sprites").n_characters == 2
+    )  # the archive may be put away once it is read
 
 
 def test_drawn_sprites_are_redrawn_when_their_fingerprint_changes(monkeypatch):
     draws = []
-    monkeypatch.setattr(drawn, "draw_sprites", lambda progress: draws.append(1) or planted(unique(6)))
+    monkeypatch.setattr(
+        drawn, "draw_sprites", lambda progress: draws.append(1) or planted(unique(6))
+    )
     monkeypatch.setattr(drawn, "FINGERPRINT", "drawn 1")
     sources.create_sprites("drawn")
     sources.create_sprites("drawn")
@@ -293,11 +344,17 @@ def test_where_an_archive_is_looked_for(folder, data_folder, tmp_path, monkeypat
 
 @pytest.fixture
 def mirror():
-    """Starts a mirror on the loopback device with the given settings and returns its handler and address."""
+    """Starts a mirror on the loopback device with the given settings and returns its handler and
+    address.
+    """
     servers = []
 
     def start(**settings):
-        handler = type("Handler", (Mirror,), {"content": b"\x1f\x8b" + os.urandom(500_000), "asked": [], **settings})
+        handler = type(
+            "Handler",
+            (Mirror,),
+            {"content": b"\x1f\x8b" + os.urandom(500_000), "asked": [], **settings},
+        )
         servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
         threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
         return handler, f"http://127.0.0.1:{servers[-1].server_port}/a.tar.gz"
@@ -323,14 +380,19 @@ def download(*mirrors):
 def test_download_from_the_second_mirror_and_only_once(mirror, refused, data_folder):
     handler, url = mirror()
     path = download(refused, url)
-    assert path == data_folder / "raw" / "nips2015-analogy-data.tar.gz" and path.read_bytes() == handler.content
+    assert (
+        path == data_folder / "raw" / "nips2015-analogy-data.tar.gz"
+        and path.read_bytes() == handler.content
+    )
     assert download(refused) == path and os.listdir(path.parent) == [path.name]
 
 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_broken_download_goes_on(mirror, data_folder, ranges):
     handler, url = mirror(cuts=1, ranges=ranges)
-    with pytest.raises(UserError, match=r"broke off at 250,001 of 500,002 bytes.*try again to go on"):
+    with pytest.raises(
+        UserError, match=r"broke off at 250,001 of 500,002 bytes.*try again to go on"
+    ):
         download(url)
     assert os.listdir(data_folder / "raw") == ["nips2015-analogy-data.tar.gz.part"]
     assert download(url).read_bytes() == handler.content
@@ -366,12 +428,16 @@ def test_each_mirror_that_fails_is_named(mirror, refused, data_folder):
 
 def assert_sound(data, split):
     identities = {name: set(data.identity[indices]) for name, indices in split.items()}
-    contents = {name: {data.images[i].tobytes() for i in indices} for name, indices in split.items()}
+    contents = {
+        name: {data.images[i].tobytes() for i in indices} for name, indices in split.items()
+    }
     for a, b in (("train", "test"), ("train", "validation"), ("validation", "test")):
         assert not identities[a] & identities[b] and not contents[a] & contents[b]
     for indices in split.values():
         assert indices.dtype == np.int64 and (np.diff(indices) > 0).all()
-    assert len(split["test"]) == np.isin(data.identity, list(identities["test"])).sum()  # test is whole
+    assert (
+        len(split["test"]) == np.isin(data.identity, list(identities["test"])).sum()
+    )  # test is whole
 
 
 def test_no_drawn_image_of_test_is_in_train():
@@ -384,7 +450,15 @@ def test_no_drawn_image_of_test_is_in_train():
 def test_no_real_image_of_test_is_in_train(real_images):
     characters = np.array(list(real_images))
     images = stack(real_images, characters)
-    data = Sprites("sprites", images, LABELS[characters], ATTRIBUTES, characters, sprites.distinct_images(images), "")
+    data = Sprites(
+        "sprites",
+        images,
+        LABELS[characters],
+        ATTRIBUTES,
+        characters,
+        sprites.distinct_images(images),
+        "",
+    )
     for seed in range(3):
         split = sprites.split_by_identity(data, seed)
         assert list(split) == ["train", "validation", "test"]
@@ -399,23 +473,39 @@ def test_images_shared_by_identities_stay_in_test_alone():
     split = sprites.split_by_identity(data, seed=1)
     assert_sound(data, split)
     assert {name: bool((data.pose[indices] == 5).any()) for name, indices in split.items()} == {
-        "train": False, "validation": False, "test": True
-    }  # fmt: skip
+        "train": False,
+        "validation": False,
+        "test": True,
+    }
     assert sum(map(len, split.values())) == 40 * P - 34  # 3 of 20 identities are in test
     assert np.array_equal(split["train"], sprites.split_by_identity(data, seed=1)["train"])
     assert not np.array_equal(split["test"], sprites.split_by_identity(data, seed=2)["test"])
 
 
 def test_sizes_of_the_published_split():
-    data = Sprites("sprites", np.empty((672 * P, 0)), LABELS, ATTRIBUTES, np.arange(672), np.arange(672 * P), "")
+    data = Sprites(
+        "sprites",
+        np.empty((672 * P, 0)),
+        LABELS,
+        ATTRIBUTES,
+        np.arange(672),
+        np.arange(672 * P),
+        "",
+    )
     split = sprites.split_by_identity(data, seed=0)
-    assert {name: len(indices) // (2 * P) for name, indices in split.items()} == {"train": 252, "validation": 34, "test": 50}
+    assert {name: len(indices) // (2 * P) for name, indices in split.items()} == {
+        "train": 252,
+        "validation": 34,
+        "test": 50,
+    }
 
 
 def test_too_few_identities_cannot_be_split():
     with pytest.raises(UserError, match="5 identities cannot be split"):
         sprites.split_by_identity(planted(unique(10)), seed=0)
-    assert all(len(indices) for indices in sprites.split_by_identity(planted(unique(12)), seed=0).values())
+    assert all(
+        len(indices) for indices in sprites.split_by_identity(planted(unique(12)), seed=0).values()
+    )
 
 
 # Batches and conversions
@@ -429,7 +519,9 @@ def test_groups_show_one_character_in_distinct_valid_poses():
     for seed in range(20):
         groups = sampling.sample_groups(valid, 4, 16, torch.Generator().manual_seed(seed))
         assert groups.shape == (16, 4) and groups.dtype == torch.int64
-        assert (groups // P == groups[:, :1] // P).all() and len(set((groups[:, 0] // P).tolist())) == 16
+        assert (groups // P == groups[:, :1] // P).all() and len(
+            set((groups[:, 0] // P).tolist())
+        ) == 16
         assert all(len(set(row)) == 4 for row in groups.tolist())
         assert valid.view(-1)[groups].all()
 
@@ -443,8 +535,13 @@ def test_groups_are_drawn_uniformly_and_by_the_generator_alone():
     for _ in range(3000):
         counts[sampling.sample_groups(valid, 2, 2, generator).flatten()] += 1
     assert counts.view(5, P)[4].sum() == 0 and counts.view(5, P)[:, 6:].sum() == 0
-    assert (counts.view(5, P)[:4, :6] / 500 - 1).abs().max() < 0.2  # 12,000 images over 24: 500 each, with a deviation of 22
-    draws = [sampling.sample_groups(valid, 2, 3, torch.Generator().manual_seed(seed)).tolist() for seed in (7, 7, 8)]
+    assert (
+        counts.view(5, P)[:4, :6] / 500 - 1
+    ).abs().max() < 0.2  # 12,000 images over 24: 500 each, with a deviation of 22
+    draws = [
+        sampling.sample_groups(valid, 2, 3, torch.Generator().manual_seed(seed)).tolist()
+        for seed in (7, 7, 8)
+    ]
     assert draws[0] == draws[1] != draws[2]
 
 
@@ -453,7 +550,9 @@ def test_few_characters_come_repeatedly_and_none_is_an_error():
     valid[:2] = True
     groups = sampling.sample_groups(valid, 4, 50, torch.Generator().manual_seed(0))
     assert set((groups // P).flatten().tolist()) == {0, 1}
-    with pytest.raises(UserError, match="no character has 4 images to train on: set group_size lower"):
+    with pytest.raises(
+        UserError, match="no character has 4 images to train on: set group_size lower"
+    ):
         sampling.sample_groups(valid & False, 4, 2, torch.Generator())
 
 
@@ -470,4 +569,9 @@ def test_conversion_there_and_back(kind):
 
 def test_to_uint8_clamps_and_rounds():
     values = torch.tensor([-0.1, 0.499 / 255, 0.501 / 255, 1.7])
-    assert images.to_uint8(values.view(4, 1, 1, 1).expand(4, 3, 60, 60))[:, 0, 0, 0].tolist() == [0, 0, 1, 255]
+    assert images.to_uint8(values.view(4, 1, 1, 1).expand(4, 3, 60, 60))[:, 0, 0, 0].tolist() == [
+        0,
+        0,
+        1,
+        255,
+    ]

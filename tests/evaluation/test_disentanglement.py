@@ -11,7 +11,9 @@ IDEAL = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 def test_ideal_codes_score_one():
     scores = block_scores(IDEAL, WHO)
-    assert [scores[name] for name in ("disentanglement", "completeness", "informativeness", "gap")] == pytest.approx([1] * 4)
+    assert [
+        scores[name] for name in ("disentanglement", "completeness", "informativeness", "gap")
+    ] == pytest.approx([1] * 4)
 
 
 def test_swapped_codes_are_as_pure_but_the_gap_tells():
@@ -21,14 +23,22 @@ def test_swapped_codes_are_as_pure_but_the_gap_tells():
 
 def test_a_code_twice_is_neither_pure_nor_complete():
     scores = block_scores(np.ones((2, 3)), WHO)
-    assert [scores[name] for name in ("disentanglement", "completeness", "gap")] == pytest.approx([0] * 3, abs=1e-9)
+    assert [scores[name] for name in ("disentanglement", "completeness", "gap")] == pytest.approx(
+        [0] * 3, abs=1e-9
+    )
     assert scores["informativeness"] == 1
 
 
 def test_a_constant_code_tells_nothing_and_useless_ones_score_zero():
     scores = block_scores(np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]), WHO)
-    assert scores["disentanglement_of"] == {"s": pytest.approx(1), "z": 0} and scores["informativeness"] == pytest.approx(2 / 3)
-    assert all(value == 0 for name, value in block_scores(np.zeros((2, 3)), WHO).items() if not name.endswith("_of"))
+    assert scores["disentanglement_of"] == {"s": pytest.approx(1), "z": 0} and scores[
+        "informativeness"
+    ] == pytest.approx(2 / 3)
+    assert all(
+        value == 0
+        for name, value in block_scores(np.zeros((2, 3)), WHO).items()
+        if not name.endswith("_of")
+    )
 
 
 def test_more_of_a_leak_scores_less():
@@ -39,5 +49,10 @@ def test_more_of_a_leak_scores_less():
 
 
 def test_told_is_a_share_of_the_entropy():
-    np.testing.assert_allclose(told(np.array([[0.5, 2.0], [0.0, 1.0]]), np.array([1.0, 2.0])), [[0.5, 1.0], [0.0, 0.5]])
-    assert told(np.array([[1.1]]), np.array([1.0])) == 1 and told(np.array([[0.0]]), np.array([0.0])) == 0
+    np.testing.assert_allclose(
+        told(np.array([[0.5, 2.0], [0.0, 1.0]]), np.array([1.0, 2.0])), [[0.5, 1.0], [0.0, 0.5]]
+    )
+    assert (
+        told(np.array([[1.1]]), np.array([1.0])) == 1
+        and told(np.array([[0.0]]), np.array([0.0])) == 0
+    )

@@ -7,7 +7,9 @@ from lib.evaluation.intervals import bootstrap_interval, ratio_interval
 
 
 def coverage(draw, trials=300):
-    """The share of `trials` in which the interval holds the true mean, 0; each `draw(rng)` gives the interval's arguments."""
+    """The share of `trials` in which the interval holds the true mean, 0; each `draw(rng)` gives
+    the interval's arguments.
+    """
     rng = np.random.default_rng(0)
     intervals = np.array([bootstrap_interval(*draw(rng)) for _ in range(trials)])
     return np.mean((intervals[:, 0] <= 0) & (0 <= intervals[:, 1]))
@@ -53,7 +55,9 @@ def test_one_value_everywhere_has_no_width_and_weights_count():
     assert bootstrap_interval(np.full(30, 2.0), identity) == [2, 2]
     values, weights = np.arange(30) % 3, np.tile([0.0, 0.0, 1.0], 10)
     assert bootstrap_interval(values, identity, weights=weights) == [2, 2]
-    assert bootstrap_interval(values, identity, identity[::-1]) == bootstrap_interval(values, identity, identity[::-1])
+    assert bootstrap_interval(values, identity, identity[::-1]) == bootstrap_interval(
+        values, identity, identity[::-1]
+    )
 
 
 def test_the_interval_of_a_ratio_holds_it_as_often_as_it_says():
@@ -68,5 +72,8 @@ def test_the_interval_of_a_ratio_holds_it_as_often_as_it_says():
 
 def test_more_identities_give_a_narrower_interval():
     rng = np.random.default_rng(1)
-    few, many = (np.mean([np.diff(bootstrap_interval(*one_way(rng, clusters=n))) for _ in range(20)]) for n in (20, 320))
+    few, many = (
+        np.mean([np.diff(bootstrap_interval(*one_way(rng, clusters=n))) for _ in range(20)])
+        for n in (20, 320)
+    )
     assert many == pytest.approx(few / 4, rel=0.2)

@@ -1,4 +1,6 @@
-"""Probes and what is computed from them, on codes that were planted: perfect, useless, swapped, leaking, constant, twice the same."""
+"""Probes and what is computed from them, on codes that were planted: perfect, useless, swapped,
+leaking, constant, twice the same.
+"""
 
 import numpy as np
 import pytest
@@ -28,19 +30,29 @@ from lib.system import paths
 HP = make_hparams("fast", probe_images=4_000, probe_epochs=8)
 RNG = np.random.default_rng(0)
 
-# a small world: 60 identities, every combination of three attributes, each in 40 poses; the splits are of identities
+# a small world: 60 identities, every combination of three attributes, each in 40 poses; the splits
+# are of identities
 ATTRIBUTES = np.stack(np.unravel_index(np.arange(60), (3, 4, 5)), axis=1)
 POSES = 40
 IDENTITY, POSE = np.divmod(np.arange(60 * POSES), POSES)
-TARGETS = {"a": ATTRIBUTES[IDENTITY, 0], "b": ATTRIBUTES[IDENTITY, 1], "c": ATTRIBUTES[IDENTITY, 2], "pose": POSE}
+TARGETS = {
+    "a": ATTRIBUTES[IDENTITY, 0],
+    "b": ATTRIBUTES[IDENTITY, 1],
+    "c": ATTRIBUTES[IDENTITY, 2],
+    "pose": POSE,
+}
 SPLITS = {
     name: np.flatnonzero(np.isin(IDENTITY, part))
-    for name, part in zip(("train", "validation", "test"), np.split(RNG.permutation(60), [36, 48]), strict=True)
+    for name, part in zip(
+        ("train", "validation", "test"), np.split(RNG.permutation(60), [36, 48]), strict=True
+    )
 }
 
 
 def one_hot(*targets):
-    return np.concatenate([np.eye(target.max() + 1, dtype=np.float32)[target] for target in targets], axis=1)
+    return np.concatenate(
+        [np.eye(target.max() + 1, dtype=np.float32)[target] for target in targets], axis=1
+    )
 
 
 def noisy(code, noise=0.05):
@@ -48,7 +60,11 @@ def noisy(code, noise=0.05):
 
 
 PERFECT_S, PERFECT_Z = noisy(one_hot(*(TARGETS[name] for name in "abc"))), noisy(one_hot(POSE))
-READ = {"linear": 0.97, "mlp": 0.97, "knn": 0.7}  # at least; the neighbours of an unseen combination share some of it only
+READ = {
+    "linear": 0.97,
+    "mlp": 0.97,
+    "knn": 0.7,
+}  # at least; the neighbours of an unseen combination share some of it only
 USELESS = RNG.normal(size=(len(POSE), 10)).astype(np.float32)
 
 
@@ -60,11 +76,16 @@ def leaking(code, other, share):
 
 def scores(code, kind="mlp"):
     probes = fit_probes(kind, code, TARGETS, SPLITS, HP, seed=0)
-    return {name: score(probe, TARGETS[name], SPLITS["test"], IDENTITY) for name, probe in probes.items()}
+    return {
+        name: score(probe, TARGETS[name], SPLITS["test"], IDENTITY)
+        for name, probe in probes.items()
+    }
 
 
 def verdict(s, z, kind="mlp"):
-    """Block scores of two codes, from the same functions and in the same order as notebook 5 takes them."""
+    """Block scores of two codes, from the same functions and in the same order as notebook 5 takes
+    them.
+    """
     nats = np.array([[found["nats"] for found in scores(code, kind).values()] for code in (s, z)])
     entropy = np.log([3, 4, 5, POSES])
     return block_scores(told(nats, entropy), np.array([True, True, True, False]))
@@ -74,7 +95,9 @@ def verdict(s, z, kind="mlp"):
 def test_perfect_codes_are_read_and_useless_and_constant_ones_are_not(kind):
     for found in (scores(PERFECT_S, kind)[name] for name in "abc"):
         low, high = found["ci95"]
-        assert found["accuracy"] > READ[kind] and found["trained"] and low <= found["accuracy"] <= high
+        assert (
+            found["accuracy"] > READ[kind] and found["trained"] and low <= found["accuracy"] <= high
+        )
     assert scores(PERFECT_Z, kind)["pose"]["accuracy"] > 0.97
     for code in (USELESS, np.ones((len(POSE), 3), np.float32)):
         for found in scores(code, kind).values():
@@ -85,7 +108,10 @@ def test_perfect_codes_are_read_and_useless_and_constant_ones_are_not(kind):
 def test_blocks_tell_perfect_from_swapped_doubled_and_useless(kind):
     ideal = verdict(PERFECT_S, PERFECT_Z, kind)
     least = 0.8 if kind != "knn" else 0.4
-    assert min(ideal[name] for name in ("disentanglement", "completeness", "gap", "informativeness")) > least
+    assert (
+        min(ideal[name] for name in ("disentanglement", "completeness", "gap", "informativeness"))
+        > least
+    )
     swapped = verdict(PERFECT_Z, PERFECT_S, kind)
     assert swapped["gap"] < -least and swapped["disentanglement"] > least
     both = np.concatenate([PERFECT_S, PERFECT_Z], axis=1)
@@ -97,8 +123,12 @@ def test_blocks_tell_perfect_from_swapped_doubled_and_useless(kind):
 
 def test_leaks_are_ordered_by_their_share_whichever_code_leaks():
     shares = (0.0, 0.25, 0.5, 1.0)
-    into_z = [verdict(PERFECT_S, leaking(PERFECT_Z, PERFECT_S, share), "linear") for share in shares]
-    into_s = [verdict(leaking(PERFECT_S, PERFECT_Z, share), PERFECT_Z, "linear") for share in shares]
+    into_z = [
+        verdict(PERFECT_S, leaking(PERFECT_Z, PERFECT_S, share), "linear") for share in shares
+    ]
+    into_s = [
+        verdict(leaking(PERFECT_S, PERFECT_Z, share), PERFECT_Z, "linear") for share in shares
+    ]
     for found, code in ((into_z, "z"), (into_s, "s")):
         gaps = [scores["gap"] for scores in found]
         purity = [scores["disentanglement_of"][code] for scores in found]
@@ -107,7 +137,9 @@ def test_leaks_are_ordered_by_their_share_whichever_code_leaks():
 
 
 def test_a_leak_is_read_in_its_share_within_its_interval():
-    """A code that names the attribute in a share of the images and else says nothing is read in share + (1 - share) / classes."""
+    """A code that names the attribute in a share of the images and else says nothing is read in
+    share + (1 - share) / classes.
+    """
     for share in (0.2, 0.5, 0.8):
         code = leaking(USELESS[:, :2], one_hot(TARGETS["a"]), share)
         found = scores(code)["a"]
@@ -116,7 +148,7 @@ def test_a_leak_is_read_in_its_share_within_its_interval():
 
 
 def test_detail_that_a_small_network_is_slow_to_find_is_found():
-    """The class is in the last digit of a number, as who can hide in z below the scale of the pose."""
+    """The class is in a number's last digit, as identity can hide in z below the pose's scale."""
     x = RNG.random((len(POSE), 1))
     digit = (np.floor(x[:, 0] * 24) % 3).astype(np.int64)
     parts = dict(zip(SPLITS, np.split(RNG.permutation(len(POSE)), [1_600, 2_000]), strict=True))
@@ -137,12 +169,18 @@ def test_probes_fitted_together_are_as_if_fitted_apart():
 
 
 def test_no_constant_answer_beats_chance():
-    """Also where the most frequent class of the test is not that of training, as among a few unseen identities."""
+    """Also where the most frequent class of the test is not that of training, as among a few unseen
+    identities.
+    """
     target = np.zeros(len(POSE), np.int64)
     target[SPLITS["test"][:336]] = 1
     probe = fit_probes("linear", USELESS * 0 + 1, {"t": target}, SPLITS, HP, seed=0)["t"]
     found = score(probe, target, SPLITS["test"], IDENTITY)
-    assert found["chance"] == pytest.approx(0.7) and found["accuracy"] <= found["chance"] and found["nats"] == 0
+    assert (
+        found["chance"] == pytest.approx(0.7)
+        and found["accuracy"] <= found["chance"]
+        and found["nats"] == 0
+    )
 
 
 def test_a_probe_worse_than_a_guess_on_its_training_images_did_not_train():
@@ -152,13 +190,21 @@ def test_a_probe_worse_than_a_guess_on_its_training_images_did_not_train():
 
 
 def test_nats_are_those_of_the_posterior():
-    """A posterior that is right with certainty tells the whole entropy, one that says nothing tells 0, a wrong one no less."""
+    """A posterior that is right with certainty tells the whole entropy, one that says nothing tells
+    0, a wrong one no less.
+    """
     y = TARGETS["a"][SPLITS["test"]]
     share = np.bincount(y) / len(y)
     entropy = -(share * np.log(share)).sum()
-    for posterior, told_nats in ((np.eye(3)[y], entropy), (np.tile(share, (len(y), 1)), 0), (np.eye(3)[(y + 1) % 3], 0)):
+    for posterior, told_nats in (
+        (np.eye(3)[y], entropy),
+        (np.tile(share, (len(y), 1)), 0),
+        (np.eye(3)[(y + 1) % 3], 0),
+    ):
         probe = Probe(np.log(np.maximum(posterior, 1e-9)), 0.0, 0.0)
-        assert score(probe, TARGETS["a"], SPLITS["test"], IDENTITY)["nats"] == pytest.approx(told_nats, abs=1e-6)
+        assert score(probe, TARGETS["a"], SPLITS["test"], IDENTITY)["nats"] == pytest.approx(
+            told_nats, abs=1e-6
+        )
 
 
 def test_an_online_code_is_short_where_the_code_tells_and_as_long_as_a_guess_where_not():
@@ -177,7 +223,10 @@ def test_controls_are_the_attributes_dealt_out_anew(few_sprites):
     assert set(controls) == set(few_sprites.attributes)
     for name, control in controls.items():
         np.testing.assert_array_equal(np.bincount(control), np.bincount(targets[name]))
-        assert all(len(set(control[few_sprites.character == c])) == 1 for c in range(few_sprites.n_characters))
+        assert all(
+            len(set(control[few_sprites.character == c])) == 1
+            for c in range(few_sprites.n_characters)
+        )
     assert any((control != targets[name]).any() for name, control in controls.items())
 
 
@@ -198,9 +247,15 @@ def test_no_probe_is_tested_on_an_image_it_was_trained_on(few_sprites):
 def test_targets_are_those_of_the_sprites(few_sprites):
     targets = probe_targets(few_sprites)
     assert {name: int(targets[name].max()) + 1 for name in ("action", "view", "frame", "pose")} == {
-        "action": 6, "view": 4, "frame": 13, "pose": 178,
-    }  # fmt: skip
-    assert all(len(target) == len(few_sprites.images) and target.dtype == np.int64 for target in targets.values())
+        "action": 6,
+        "view": 4,
+        "frame": 13,
+        "pose": 178,
+    }
+    assert all(
+        len(target) == len(few_sprites.images) and target.dtype == np.int64
+        for target in targets.values()
+    )
 
 
 @pytest.mark.parametrize("certainty", [0.9, 0.0])
@@ -212,7 +267,9 @@ def test_an_identity_by_its_attributes_is_right_or_at_chance_as_they_are(few_spr
         posterior = np.full((len(test), K), (1 - certainty) / K)
         posterior[np.arange(len(test)), labels[:, k]] += certainty
         probes[name] = Probe(np.log(posterior), 0.0, 0.0)
-    found = score(by_attributes(few_sprites, probes), few_sprites.identity, test, few_sprites.identity)
+    found = score(
+        by_attributes(few_sprites, probes), few_sprites.identity, test, few_sprites.identity
+    )
     assert found["accuracy"] == 1 if certainty else found["accuracy"] <= found["chance"] < 1
     assert found["n"] == len(test)
 

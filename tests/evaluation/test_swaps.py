@@ -27,7 +27,9 @@ RNG = np.random.default_rng(0)
 
 
 class Planted(torch.nn.Module):
-    """Swaps by looking up the truth: finds both images and returns the character of one in the pose of the other."""
+    """Swaps by looking up the truth: finds both images and returns the character of one in the pose
+    of the other.
+    """
 
     def __init__(self, sprites, takes_pose_of_s=False):
         super().__init__()
@@ -57,7 +59,10 @@ def test_swaps_are_of_different_identities_and_poses_and_their_truth_is_right(fe
     assert (few_sprites.pose[swaps.s_image] != few_sprites.pose[swaps.z_image]).all()
     assert (few_sprites.character[swaps.target] == few_sprites.character[swaps.s_image]).all()
     assert (few_sprites.pose[swaps.target] == few_sprites.pose[swaps.z_image]).all()
-    assert np.isin(swaps.s_image, splits["train"]).all() and np.isin(swaps.z_image, splits["train"]).all()
+    assert (
+        np.isin(swaps.s_image, splits["train"]).all()
+        and np.isin(swaps.z_image, splits["train"]).all()
+    )
 
 
 def test_errors_by_hand():
@@ -82,19 +87,33 @@ def test_psnr_is_of_the_mean_error_not_the_mean_of_psnrs():
 def test_a_perfect_model_has_no_swap_error_and_one_that_keeps_the_pose_has(few_sprites, splits):
     swaps = sample_swaps(few_sprites, splits["test"], 200, seed=0)
     own_mean = predictor_errors(few_sprites, splits["train"], swaps)["additive"][:, 0].mean()
-    known = np.bincount(few_sprites.distinct)[few_sprites.distinct[swaps.s_image]] == 1  # else the weapon can only be guessed
-    assert known.any() and swap_error(Planted(few_sprites), few_sprites, swaps)[known, 0].max() == pytest.approx(0, abs=1e-9)
-    assert swap_error(Planted(few_sprites, takes_pose_of_s=True), few_sprites, swaps)[:, 0].mean() > own_mean
+    known = (
+        np.bincount(few_sprites.distinct)[few_sprites.distinct[swaps.s_image]] == 1
+    )  # else the weapon can only be guessed
+    assert known.any() and swap_error(Planted(few_sprites), few_sprites, swaps)[
+        known, 0
+    ].max() == pytest.approx(0, abs=1e-9)
+    assert (
+        swap_error(Planted(few_sprites, takes_pose_of_s=True), few_sprites, swaps)[:, 0].mean()
+        > own_mean
+    )
 
 
 def test_reconstruction_is_a_swap_with_itself(few_sprites, splits):
     own = reconstruction_swaps(splits["test"], 50, seed=0)
-    assert (own.s_image == own.z_image).all() and (own.z_image == own.target).all() and len(set(own.target)) == 50
+    assert (
+        (own.s_image == own.z_image).all()
+        and (own.z_image == own.target).all()
+        and len(set(own.target)) == 50
+    )
 
 
 def test_predictors_know_what_they_should(few_sprites, splits):
     swaps = sample_swaps(few_sprites, splits["test"], 150, seed=0)
-    found = {name: e[:, 0].mean() for name, e in predictor_errors(few_sprites, splits["train"], swaps).items()}
+    found = {
+        name: e[:, 0].mean()
+        for name, e in predictor_errors(few_sprites, splits["train"], swaps).items()
+    }
     assert list(found) == ["black", "mean", "pose_mean", "additive", "retrieval"]
     assert found["black"] > found["mean"] > found["pose_mean"]
     truth = few_sprites.images[swaps.target] / np.float32(255)
@@ -102,7 +121,9 @@ def test_predictors_know_what_they_should(few_sprites, splits):
     grid = few_sprites.images.reshape(-1, P, 60, 60, 3)
     train = np.unique(few_sprites.character[splits["train"]])
     s, z = swaps.s_image[0], swaps.z_image[0]
-    distance = ((grid[train, s % P] / 255.0 - few_sprites.images[s] / 255.0) ** 2).sum(axis=(1, 2, 3))
+    distance = ((grid[train, s % P] / 255.0 - few_sprites.images[s] / 255.0) ** 2).sum(
+        axis=(1, 2, 3)
+    )
     expected = ((grid[train[distance.argmin()], z % P] / 255.0 - truth[0]) ** 2).mean()
     errors = predictor_errors(few_sprites, splits["train"], swaps)
     assert errors["retrieval"][0, 0] == pytest.approx(expected, rel=1e-4)
@@ -111,14 +132,17 @@ def test_predictors_know_what_they_should(few_sprites, splits):
 def test_retrieval_is_perfect_where_the_character_was_trained_on(few_sprites, splits):
     swaps = sample_swaps(few_sprites, splits["train"], 100, seed=0)
     retrieval = predictor_errors(few_sprites, splits["train"], swaps)["retrieval"][:, 0]
-    known = np.bincount(few_sprites.distinct)[few_sprites.distinct[swaps.s_image]] == 1  # else the weapon can only be guessed
+    known = (
+        np.bincount(few_sprites.distinct)[few_sprites.distinct[swaps.s_image]] == 1
+    )  # else the weapon can only be guessed
     assert known.any() and retrieval[known].max() == 0
 
 
 def test_swap_error_by_attribute_finds_what_z_brings_along(few_sprites, splits):
     swaps = sample_swaps(few_sprites, splits["train"], 500, seed=0)
     differs = (
-        few_sprites.labels[few_sprites.character[swaps.s_image]] != few_sprites.labels[few_sprites.character[swaps.z_image]]
+        few_sprites.labels[few_sprites.character[swaps.s_image]]
+        != few_sprites.labels[few_sprites.character[swaps.z_image]]
     )
     errors = np.ones((500, 3))
     errors[differs[:, 0], 0] = 4
@@ -142,13 +166,21 @@ def test_swap_error_by_pose_is_of_the_image_that_is_named(few_sprites, splits):
     found = swap_error_by_pose(few_sprites, swaps.target, errors)
     elsewhere = swap_error_by_pose(few_sprites, swaps.s_image, errors)
     assert all(1 < scores["mse"] < 3 for scores in elsewhere["view"].values())
-    assert {name: scores["mse"] for name, scores in found["view"].items()} == {"up": 1, "left": 1, "down": 3, "right": 1}
+    assert {name: scores["mse"] for name, scores in found["view"].items()} == {
+        "up": 1,
+        "left": 1,
+        "down": 3,
+        "right": 1,
+    }
     assert sum(scores["n"] for scores in found["action"].values()) == 500
 
 
 def test_poses_can_be_read_in_another_split(few_sprites, splits):
     swaps = sample_swaps(few_sprites, splits["test"], 200, seed=0, poses_of=splits["train"])
-    assert np.isin(swaps.s_image, splits["test"]).all() and np.isin(swaps.z_image, splits["train"]).all()
+    assert (
+        np.isin(swaps.s_image, splits["test"]).all()
+        and np.isin(swaps.z_image, splits["train"]).all()
+    )
     assert (few_sprites.character[swaps.target] == few_sprites.character[swaps.s_image]).all()
     assert (few_sprites.pose[swaps.target] == few_sprites.pose[swaps.z_image]).all()
 
@@ -167,20 +199,32 @@ def test_swaps_are_scored_with_an_interval_over_identities_and_a_similarity(few_
     found, errors = swap_scores(few_sprites, swaps, lambda part: noisy[part])
     low, high = found["ci95"]
     assert low < found["mse"] == errors[:, 0].mean() < high and found["ssim"] < 0.9
-    hard = few_sprites.identity[swaps.s_image] < np.median(few_sprites.identity[swaps.s_image])  # some identities are harder
-    uneven, _ = swap_scores(few_sprites, swaps, lambda part: np.where(hard[part, None, None, None], noisy[part], truth[part]))
+    hard = few_sprites.identity[swaps.s_image] < np.median(
+        few_sprites.identity[swaps.s_image]
+    )  # some identities are harder
+    uneven, _ = swap_scores(
+        few_sprites,
+        swaps,
+        lambda part: np.where(hard[part, None, None, None], noisy[part], truth[part]),
+    )
     assert np.diff(uneven["ci95"]) > 5 * (high - low)
 
 
 def test_retrieval_has_the_similarity_of_what_it_shows(few_sprites, splits):
     swaps = sample_swaps(few_sprites, splits["test"], 200, seed=0)
     simple = predictors(few_sprites, splits["train"], swaps)
-    similar = {name: swap_scores(few_sprites, swaps, predict)[0]["ssim"] for name, predict in simple.items()}
+    similar = {
+        name: swap_scores(few_sprites, swaps, predict)[0]["ssim"]
+        for name, predict in simple.items()
+    }
     assert similar["retrieval"] > similar["pose_mean"] > similar["black"]
 
 
 def test_codes_optimised_for_an_image_decode_better_than_a_swap(few_sprites, splits):
     model = CycleVAE(make_hparams("smoke")).eval()
     swaps = sample_swaps(few_sprites, splits["test"], 16, seed=0)
-    before, after = swap_error(model, few_sprites, swaps)[:, 0], best_error(model, few_sprites, swaps)[:, 0]
+    before, after = (
+        swap_error(model, few_sprites, swaps)[:, 0],
+        best_error(model, few_sprites, swaps)[:, 0],
+    )
     assert (after < before).all() and all(p.grad is None for p in model.parameters())

@@ -17,7 +17,9 @@ from lib.method.networks import CycleVAE, Latents
 
 
 class Linear(torch.nn.Module):
-    """A model whose codes are known: z_mu is pixel 0 times `leak` plus pixel 1, s pixel 2; decoding writes them back."""
+    """A model whose codes are known: z_mu is pixel 0 times `leak` plus pixel 1, s pixel 2; decoding
+    writes them back.
+    """
 
     def __init__(self, leak=0.0):
         super().__init__()
@@ -44,7 +46,11 @@ def test_networks_keep_their_shapes(preset):
     model = CycleVAE(hp)
     x = torch.rand(3, 3, 60, 60)
     codes = model.encode(x)
-    assert (codes.z_mu.shape, codes.z_logvar.shape, codes.s.shape) == ((3, hp.z_dim), (3, hp.z_dim), (3, hp.s_dim))
+    assert (codes.z_mu.shape, codes.z_logvar.shape, codes.s.shape) == (
+        (3, hp.z_dim),
+        (3, hp.z_dim),
+        (3, hp.s_dim),
+    )
     assert model.transfer(x, x).shape == x.shape
 
 
@@ -67,7 +73,9 @@ def test_kl_is_that_of_torch_distributions():
 
 def test_kl_by_hand():
     z_mu, z_logvar = torch.tensor([[0.0, 2.0]]), torch.tensor([[0.0, math.log(4)]])
-    assert kl_to_standard_normal(z_mu, z_logvar).item() == pytest.approx(0.5 * (4 + 4 - 1 - math.log(4)))
+    assert kl_to_standard_normal(z_mu, z_logvar).item() == pytest.approx(
+        0.5 * (4 + 4 - 1 - math.log(4))
+    )
 
 
 def test_samples_have_the_mean_and_variance_of_q():
@@ -88,8 +96,12 @@ def test_pairs_swap_with_each_other_and_groups_within_themselves():
 
 def test_forward_cycle_by_hand():
     hp = make_hparams("fast", z_dim=1)
-    x = pixels([0, 0.5, 0.2], [0, 0.1, 0.6])  # the s of the two differ by 0.4, so each swap misses pixel 2 by 0.4
-    cycle = forward_cycle_loss(Linear(), x, swap_partners(1, 2, 1), torch.zeros(2, 1), kl_weight=3.0, hp=hp)
+    x = pixels(
+        [0, 0.5, 0.2], [0, 0.1, 0.6]
+    )  # the s of the two differ by 0.4, so each swap misses pixel 2 by 0.4
+    cycle = forward_cycle_loss(
+        Linear(), x, swap_partners(1, 2, 1), torch.zeros(2, 1), kl_weight=3.0, hp=hp
+    )
     kl = 0.5 * ((0.25 + 0.01) / 2 + math.exp(-40) - 1 + 40)
     assert cycle.reconstruction.item() == pytest.approx(0.16, rel=1e-5)
     assert cycle.kl.item() == pytest.approx(kl, rel=1e-5)
@@ -97,29 +109,52 @@ def test_forward_cycle_by_hand():
 
 
 def test_matched_groups_exchange_their_z():
-    assert crossed_sources(torch.tensor([True, True, False, False, False]), 2).tolist() == [2, 3, 0, 1, 4, 5, 6, 7, 8, 9]
+    assert crossed_sources(torch.tensor([True, True, False, False, False]), 2).tolist() == [
+        2,
+        3,
+        0,
+        1,
+        4,
+        5,
+        6,
+        7,
+        8,
+        9,
+    ]
 
 
 def test_forward_cycle_with_exchanged_z_by_hand():
     hp = make_hparams("fast", z_dim=1)
-    x = pixels([0, 0.5, 0.2], [0, 0.1, 0.2], [0, 0.7, 0.6], [0, 0.1, 0.6])  # z of the two first images differs by 0.2
+    x = pixels(
+        [0, 0.5, 0.2], [0, 0.1, 0.2], [0, 0.7, 0.6], [0, 0.1, 0.6]
+    )  # z of the two first images differs by 0.2
     source = crossed_sources(torch.tensor([True, True]), 2)
-    cycle = forward_cycle_loss(Linear(), x, swap_partners(2, 2, 1), torch.zeros(4, 1), kl_weight=0.0, hp=hp, source=source)
+    cycle = forward_cycle_loss(
+        Linear(), x, swap_partners(2, 2, 1), torch.zeros(4, 1), kl_weight=0.0, hp=hp, source=source
+    )
     assert cycle.reconstruction.item() == pytest.approx((0.04 + 0 + 0.04 + 0) / 4, rel=1e-5)
 
 
 def test_reverse_cycle_by_hand():
-    x_a, x_b, z = pixels([0, 0, 0.2], [0, 0, 0.5]), pixels([0, 0, 0.6], [0, 0, 0.5]), torch.tensor([[1.0], [-1.0]])
+    x_a, x_b, z = (
+        pixels([0, 0, 0.2], [0, 0, 0.5]),
+        pixels([0, 0, 0.6], [0, 0, 0.5]),
+        torch.tensor([[1.0], [-1.0]]),
+    )
     assert reverse_cycle_loss(Linear(leak=0.0), x_a, x_b, z).item() == pytest.approx(0, abs=1e-6)
     # z_mu then leaks half of s, which differs by 0.4 in the first pair and by nothing in the second
-    assert reverse_cycle_loss(Linear(leak=0.5), x_a, x_b, z).item() == pytest.approx(0.5 * 0.4 / 2, rel=1e-5)
+    assert reverse_cycle_loss(Linear(leak=0.5), x_a, x_b, z).item() == pytest.approx(
+        0.5 * 0.4 / 2, rel=1e-5
+    )
 
 
 def test_reverse_cycle_trains_neither_the_decoder_nor_s():
     torch.manual_seed(0)
     hp = make_hparams("smoke")
     model = CycleVAE(hp)
-    reverse_cycle_loss(model, torch.rand(4, 3, 60, 60), torch.rand(4, 3, 60, 60), torch.randn(4, hp.z_dim)).backward()
+    reverse_cycle_loss(
+        model, torch.rand(4, 3, 60, 60), torch.rand(4, 3, 60, 60), torch.randn(4, hp.z_dim)
+    ).backward()
     assert all(p.grad is None for p in model.decoder.parameters())
     assert all(p.grad is None for p in model.encoder.s_head.parameters())
     assert any(p.grad is not None and p.grad.any() for p in model.encoder.z_mu_head.parameters())

@@ -1,4 +1,4 @@
-"""Matches of images whose poses are known: clean, useless and missing ones; and how they are drawn."""
+"""Matches of images of known pose: clean, useless and missing ones; and how they are drawn."""
 
 from types import SimpleNamespace
 
@@ -20,9 +20,11 @@ EVERY = torch.ones(C, P, dtype=torch.bool)
 
 @pytest.fixture
 def find(monkeypatch):
-    """Matches by planted features, the pose's point moved by the character's own and by noise; and their score.
+    """Matches by planted features, the pose's point moved by the character's own and by noise; and
+    their score.
 
-    The images are but their indices, and the poses of a character in any order, so that the place of an image tells nothing.
+    The images are but their indices, and the poses of a character in any order, so that the place
+    of an image tells nothing.
     """
 
     def run(scale=1.0, noise=0.0, valid=EVERY, **overrides):
@@ -30,9 +32,15 @@ def find(monkeypatch):
         pose = np.concatenate([rng.permutation(P) for _ in range(C)])
         planted = scale * rng.normal(size=(P, 8))[pose] + noise * rng.normal(size=(C * P, 8))
         planted += 0.1 * rng.normal(size=(C, 8)).repeat(P, axis=0)
-        monkeypatch.setattr(matching, "encode_images", lambda model, images: Latents(*[torch.tensor(images)] * 3))
-        monkeypatch.setattr(matching, "features", lambda z_mu, images: [planted[of] for of in images])
-        matches = find_matches(None, np.arange(C * P), valid, make_hparams("smoke", **overrides), seed=0)
+        monkeypatch.setattr(
+            matching, "encode_images", lambda model, images: Latents(*[torch.tensor(images)] * 3)
+        )
+        monkeypatch.setattr(
+            matching, "features", lambda z_mu, images: [planted[of] for of in images]
+        )
+        matches = find_matches(
+            None, np.arange(C * P), valid, make_hparams("smoke", **overrides), seed=0
+        )
         return matches, match_score(SimpleNamespace(pose=pose), matches)
 
     return run
@@ -110,13 +118,19 @@ def test_features_weigh_z_edges_and_outline_as_told_and_forget_a_characters_mean
     marked = grey.copy()
     marked[:, :4, :4] = 77  # in each of its images, so it tells nothing of the pose
     before, after = features(z, [grey, grey])[0], features(z, [marked, marked])[0]
-    np.testing.assert_allclose((before @ before.T) ** 2, (after @ after.T) ** 2, rtol=0.2, atol=0.05)
+    np.testing.assert_allclose(
+        (before @ before.T) ** 2, (after @ after.T) ** 2, rtol=0.2, atol=0.05
+    )
 
 
-@pytest.mark.filterwarnings("ignore:invalid value")  # of the outlines' components, as these are all alike
+@pytest.mark.filterwarnings(
+    "ignore:invalid value"
+)  # of the outlines' components, as these are all alike
 def test_edges_are_where_the_brightness_changes_and_forget_the_hue():
     z = np.zeros((8, 1), dtype=np.float32)
-    dark = np.full((4, 60, 60, 3), 10, dtype=np.uint8)  # all of one outline, so that only edges differ
+    dark = np.full(
+        (4, 60, 60, 3), 10, dtype=np.uint8
+    )  # all of one outline, so that only edges differ
     for image, (row, column) in enumerate([(9, 9), (9, 10), (30, 30), (31, 31)]):
         dark[image, row : row + 12, column : column + 12] = (200, 100, 60)
     own, hue = features(z, [dark, dark[..., ::-1].copy()])
@@ -127,7 +141,10 @@ def test_edges_are_where_the_brightness_changes_and_forget_the_hue():
 
 def test_assignment_by_hand():
     prototypes = np.array([[0.0], [1.0], [5.0]])
-    assert assign(np.array([[0.2], [0.4]]), prototypes).tolist() == [0, 1]  # both are nearest to the first; the nearer gets it
+    assert assign(np.array([[0.2], [0.4]]), prototypes).tolist() == [
+        0,
+        1,
+    ]  # both are nearest to the first; the nearer gets it
 
 
 def test_groups_are_drawn_two_by_two_at_the_same_prototypes():

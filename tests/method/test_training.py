@@ -53,18 +53,33 @@ def test_a_step_moves_the_decoder_by_the_forward_cycle_alone(few_sprites, weight
     before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(32, 3, 60, 60, generator=generator)
-    train_step(Objective(run.model, CPU), make_optimizers(run.model, run.hp), x, 0, run.hp, generator)
-    moved = {name.split(".")[0] for name, p in run.model.named_parameters() if not torch.equal(p, before[name])}
+    train_step(
+        Objective(run.model, CPU), make_optimizers(run.model, run.hp), x, 0, run.hp, generator
+    )
+    moved = {
+        name.split(".")[0]
+        for name, p in run.model.named_parameters()
+        if not torch.equal(p, before[name])
+    }
     assert moved == ({"encoder", "decoder"} if weight == "reconstruction_weight" else {"encoder"})
 
 
 def test_schedules():
-    hp = make_hparams("fast", images_seen=64_000, lr_warmup=10, learning_rate=1e-2, kl_warmup=0.5, kl_weight=4)
+    hp = make_hparams(
+        "fast", images_seen=64_000, lr_warmup=10, learning_rate=1e-2, kl_warmup=0.5, kl_weight=4
+    )
     assert hp.steps == 1000
-    assert learning_rate(0, hp) == pytest.approx(1e-3) and learning_rate(500, hp) == pytest.approx(5e-3)
-    assert kl_weight(0, hp) == 0 and kl_weight(250, hp) == pytest.approx(2) and kl_weight(900, hp) == 4
+    assert learning_rate(0, hp) == pytest.approx(1e-3) and learning_rate(500, hp) == pytest.approx(
+        5e-3
+    )
+    assert (
+        kl_weight(0, hp) == 0 and kl_weight(250, hp) == pytest.approx(2) and kl_weight(900, hp) == 4
+    )
     published = make_hparams("paper")
-    assert learning_rate(0, published) == learning_rate(10**6, published) == 1e-4 and kl_weight(0, published) == 3
+    assert (
+        learning_rate(0, published) == learning_rate(10**6, published) == 1e-4
+        and kl_weight(0, published) == 3
+    )
 
 
 def test_training_lowers_the_error(few_sprites, reports):
@@ -74,7 +89,11 @@ def test_training_lowers_the_error(few_sprites, reports):
 
 
 def test_a_seed_gives_one_run(few_sprites, reports):
-    first, again, other = train(few_sprites), train(few_sprites, name="again"), train(few_sprites, name="other", seed=1)
+    first, again, other = (
+        train(few_sprites),
+        train(few_sprites, name="again"),
+        train(few_sprites, name="other", seed=1),
+    )
     assert torch.equal(weights(first), weights(again))
     assert not torch.equal(weights(first), weights(other))
 
@@ -100,7 +119,9 @@ def test_killed_and_resumed_is_as_never_stopped(few_sprites, reports, monkeypatc
         CPU,
         on_log=lambda row: resumed_from.append(row["images"]),
     )
-    assert resumed_from[0] == 256  # the row during which it was killed was after the last checkpoint
+    assert (
+        resumed_from[0] == 256
+    )  # the row during which it was killed was after the last checkpoint
     assert torch.equal(weights(whole), weights(resumed))
     drop_time = [{k: v for k, v in row.items() if k != "seconds"} for row in resumed.history]
     assert drop_time == [{k: v for k, v in row.items() if k != "seconds"} for row in whole.history]
@@ -110,7 +131,13 @@ def test_killed_and_resumed_is_as_never_stopped(few_sprites, reports, monkeypatc
 def test_a_finished_run_is_not_repeated_and_loads(few_sprites, reports):
     run = train(few_sprites)
     again = tiny_run(few_sprites)
-    fit(again, few_sprites, split_by_identity(few_sprites, 0)["train"], CPU, on_log=lambda row: pytest.fail("it trained again"))
+    fit(
+        again,
+        few_sprites,
+        split_by_identity(few_sprites, 0)["train"],
+        CPU,
+        on_log=lambda row: pytest.fail("it trained again"),
+    )
     loaded = load_run("tiny")
     assert torch.equal(weights(run), weights(loaded)) and torch.equal(weights(run), weights(again))
     assert loaded.hp == run.hp and loaded.history == run.history and not loaded.model.training
@@ -118,7 +145,9 @@ def test_a_finished_run_is_not_repeated_and_loads(few_sprites, reports):
 
 def test_a_folder_of_other_settings_is_not_overwritten(few_sprites, reports):
     train(few_sprites)
-    with pytest.raises(UserError, match=r"reports/tiny holds a run with z_dim 8, not 16: name this one with --run"):
+    with pytest.raises(
+        UserError, match=r"reports/tiny holds a run with z_dim 8, not 16: name this one with --run"
+    ):
         train(few_sprites, z_dim=16)
 
 
@@ -136,7 +165,10 @@ def test_a_model_of_another_version_is_named(few_sprites, reports):
     state = torch.load(path, weights_only=True)
     torch.save(state | {"hp": state["hp"] | {"leak_weight": 30.0}}, path)
     for use in (lambda: load_run("tiny"), lambda: train(few_sprites)):
-        with pytest.raises(UserError, match=r"model\.pt in reports/tiny is of another version of this program: start afresh"):
+        with pytest.raises(
+            UserError,
+            match=r"model\.pt in reports/tiny is of another version of this program: start afresh",
+        ):
             use()
 
 
@@ -156,7 +188,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(few_sprites, reports):
     run = tiny_run(broken)
     with torch.no_grad():
         next(run.model.parameters()).fill_(np.inf)
-    with pytest.raises(UserError, match=r"not finite at step \d+ of run 'tiny': lower learning_rate"):
+    with pytest.raises(
+        UserError, match=r"not finite at step \d+ of run 'tiny': lower learning_rate"
+    ):
         fit(run, broken, split_by_identity(broken, 0)["train"], CPU)
     assert not (reports / "tiny" / "model.pt").exists()
 
@@ -164,8 +198,12 @@ def test_a_loss_that_is_not_finite_stops_the_run(few_sprites, reports):
 def test_weights_that_an_update_broke_are_not_kept(few_sprites, reports, monkeypatch):
     rate = learning_rate
     monkeypatch.setattr("lib.method.training.CHECKPOINT_SECONDS", 0)
-    monkeypatch.setattr("lib.method.step.learning_rate", lambda step, hp: 1e30 if step == 9 else rate(step, hp))
-    with pytest.raises(UserError, match=r"not finite at step 10 of run 'tiny'.*the last checkpoint is kept"):
+    monkeypatch.setattr(
+        "lib.method.step.learning_rate", lambda step, hp: 1e30 if step == 9 else rate(step, hp)
+    )
+    with pytest.raises(
+        UserError, match=r"not finite at step 10 of run 'tiny'.*the last checkpoint is kept"
+    ):
         train(few_sprites)
     kept = torch.load(reports / "tiny" / "checkpoint.pt", weights_only=True)
     assert kept["step"] == 9 and all(value.isfinite().all() for value in kept["weights"].values())

@@ -14,7 +14,12 @@ from lib.system.paths import ROOT
 
 
 def child(code, *arguments):
-    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}", *map(str, arguments)]
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}",
+        *map(str, arguments),
+    ]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -22,7 +27,9 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path):
     path = tmp_path / "new folder" / "a.json"
     write_json(path, {"a": 1})
     with (
-        pytest.raises(UserError, match=r"cannot write .*a.json \(No space left on device\): free space"),
+        pytest.raises(
+            UserError, match=r"cannot write .*a.json \(No space left on device\): free space"
+        ),
         written(path) as file,
     ):
         file.write(b"half")
@@ -37,7 +44,10 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path):
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
-    for path, why in ((tmp_path / "file" / "a.json", "Not a directory|File exists"), (tmp_path / "folder", "Is a directory")):
+    for path, why in (
+        (tmp_path / "file" / "a.json", "Not a directory|File exists"),
+        (tmp_path / "folder", "Is a directory"),
+    ):
         with pytest.raises(UserError, match=rf"cannot write {path} \(({why})\)"):
             write_json(path, {})
     assert os.listdir(tmp_path / "folder") == []
@@ -73,7 +83,10 @@ with held(Path(sys.argv[1]), "at work"):
 def test_a_lock_names_its_owner_and_heals_after_a_kill(tmp_path):
     owner = child(HOLD, tmp_path / "lock")
     assert owner.stdout.readline() == "held\n"
-    with pytest.raises(UserError, match=f"^process {owner.pid} is at work: wait$"), held(tmp_path / "lock", "at work", "wait"):
+    with (
+        pytest.raises(UserError, match=f"^process {owner.pid} is at work: wait$"),
+        held(tmp_path / "lock", "at work", "wait"),
+    ):
         pytest.fail("two held it")
     owner.kill()
     owner.wait()
@@ -97,5 +110,7 @@ def test_a_disk_without_locks_is_said_and_used(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fcntl, "flock", without)
     with held(tmp_path / "lock", "at work", "wait"):
         assert (
-            capsys.readouterr().out == f"{tmp_path} has no locks (No locks available): see that nothing else there is at work\n"
+            capsys.readouterr().out
+            == f"{tmp_path} has no locks (No locks available): see that nothing else there is at"
+            " work\n"
         )
