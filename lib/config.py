@@ -103,8 +103,6 @@ class HParams:
 
 
 CHOICES = {"architecture": ("published", "dense"), "norm": ("instance", "group")}
-
-
 LOWEST = {
     "z_dim": 1,
     "s_dim": 1,
@@ -126,8 +124,6 @@ LOWEST = {
     "probe_epochs": 1,
     "tsne_points": 100,
 }
-
-
 PRESETS = {
     "paper": dict(
         architecture="published",

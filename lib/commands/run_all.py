@@ -37,8 +37,6 @@ NOTEBOOKS = (
     "04_interpolation",
     "05_latent_classifiers",
 )
-
-
 CELL_SECONDS = {
     "paper": None,
     "long": None,
@@ -46,8 +44,6 @@ CELL_SECONDS = {
 
 
 ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-
-
 DEFAULT_CELL_SECONDS = (
     4 * 3600
 )  # else long enough for a slow laptop, short enough that a hanging kernel ends

@@ -44,19 +44,13 @@ LABELS = np.array(
     ],
     dtype=np.uint8,
 )
-
-
 CHARACTERS = len(LABELS)
 
 
 PUBLISHED_SHA256 = (  # of the images of all characters
     "ea4a05385d2a06860c569fa941ed9ed5a2bc630b26f7cc76bfd863ace4fbdd98"
 )
-
-
 CHARACTER_FILE = re.compile(r"sprites_(0|[1-9]\d*)\.mat")
-
-
 ARCHIVE = "nips2015-analogy-data.tar.gz"
 
 

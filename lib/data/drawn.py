@@ -49,8 +49,6 @@ ATTRIBUTES = {  # the values of each, in the order of their numbers; the weapon 
     "legs": ("trousers and leather boots", "kilt and steel boots"),
     "weapon": ("sword, and longbow to shoot", "spear, and short bow to shoot"),
 }
-
-
 MATERIALS = {  # RGB in plain light; "skin" and "hair" are the character's own
     "skin": ((240, 196, 158), (156, 102, 66), (134, 184, 96)),
     "hair": ((234, 196, 84), (172, 74, 40), (74, 66, 84), (224, 226, 236)),
@@ -70,14 +68,8 @@ MATERIALS = {  # RGB in plain light; "skin" and "hair" are the character's own
     "blade": (206, 218, 232),
     "gem": (98, 206, 214),
 }
-
-
 OUTLINE, DARK, MID, LIGHT = range(4)
-
-
 TONES = np.array((30, 68, 100, 122))  # per cent of a material's colour
-
-
 CODE = {
     name: 1 + len(TONES) * i for i, name in enumerate(MATERIALS)
 }  # a pixel of a canvas is CODE[material] + tone
@@ -143,11 +135,7 @@ MOVES = {
         12 -34  17    6  -2   5    6  -2   5  -48   0 -50   0    0   0   0    0
         13 -43  23    8   0   2    8   0   2  -62   0 -65   0    0   0   0    0""",
 }
-
-
 HIP, SPINE, ARM, LEG = 16, 11, 12, 14  # the height of the hip and lengths, pixels
-
-
 GROUND, TILT = (
     52,
     0.4,
@@ -155,8 +143,6 @@ GROUND, TILT = (
 
 
 FACING = {"up": (1, 0, 0, -1), "left": (0, -1, -1, 0), "down": (-1, 0, 0, 1), "right": (0, 1, 1, 0)}
-
-
 MIRROR = np.array([[1, 1, 1], [-1, 1, 1]])  # a character's right and left
 
 

@@ -21,11 +21,7 @@ from lib.system.errors import UserError
 from lib.system.files import written
 
 SIZE = 60  # pixels, both sides
-
-
 ACTIONS = ("spellcast", "thrust", "walk", "slash", "shoot", "hurt")
-
-
 VIEWS = (
     "up",
     "left",
@@ -42,20 +38,12 @@ ANIMATIONS = (  # (action, view, frames) in published order
     ),
     ("hurt", "down", 6),
 )
-
-
 POSES = np.array(  # (178,): index into ACTIONS, index into VIEWS, frame
     [(ACTIONS.index(a), VIEWS.index(v), f) for a, v, frames in ANIMATIONS for f in range(frames)],
     dtype=[("action", np.uint8), ("view", np.uint8), ("frame", np.uint8)],
 )
-
-
 P = len(POSES)
-
-
 SOURCES = ("sprites", "drawn")
-
-
 READ_ERRORS = (
     OSError,
     ValueError,

@@ -9,8 +9,6 @@ it.
 import numpy as np
 
 BLOCKS = ("s", "z")
-
-
 TINY = 1e-12
 
 

@@ -24,17 +24,9 @@ from lib.system import paths
 from lib.system.files import held
 
 BATCH = 32
-
-
 LEARNING_RATE = 2e-3  # Adam, decaying to 0
-
-
 PASSES = 3  # times hp.probe_images: images that it is trained on
-
-
 ALIKE_PIXELS = 10  # of the 3,600 of an image, up to which two poses of a character are nearly one
-
-
 CHUNK = 500  # images judged at once
 
 

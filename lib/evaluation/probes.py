@@ -26,8 +26,6 @@ from lib.evaluation.codes import standardisation, standardised
 from lib.evaluation.intervals import bootstrap_interval
 
 KINDS = ("linear", "mlp", "knn")
-
-
 WHO = (
     "character",
     "identity",
@@ -35,32 +33,20 @@ WHO = (
 
 
 WIDTH = 128  # hidden units of an MLP probe
-
-
 PREDICTION_WIDTH = 512  # hidden units of the prediction networks
-
-
 BATCH, STEPS = 512, 40  # codes a step, at most, and steps of an epoch, at least
 
 
 # random Fourier features that an MLP probe may see beside a small code, each a cosine and a sine
 FREQUENCIES = 64
-
-
 SCALES = (
     0.5,
     16.0,
     # least and largest standard deviation of their frequencies, in radians per standard deviation
     # of the code
 )
-
-
 SMALL = 32  # numbers of a code, up to which it may hide detail that takes such features
-
-
 NEIGHBOURS = (1, 5, 20, 80)
-
-
 PUBLISHED_WIDTHS, PUBLISHED_RATE, PUBLISHED_EPOCHS = (
     (2048, 1024),
     1e-3,

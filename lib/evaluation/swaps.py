@@ -19,11 +19,7 @@ from lib.evaluation.intervals import bootstrap_interval, ratio_interval
 from lib.method.networks import CycleVAE
 
 CHUNK = 500  # images decoded or compared at once
-
-
 SIMILAR = 1_000  # images of which the structural similarity is taken
-
-
 OPTIMIZED_STEPS, OPTIMIZED_RATE = 100, 0.05  # of Adam, for the best codes of an image
 
 

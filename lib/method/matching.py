@@ -29,17 +29,9 @@ from lib.data.sprites import SIZE, P
 from lib.method.networks import CycleVAE, encode_images
 
 STARTS = 8  # characters that the prototypes begin as, in turn
-
-
 ROUNDS = 6  # of assigning and averaging, which has settled by then
-
-
 ROUND_CHARACTERS = 60  # characters that the prototypes are averaged over
-
-
 COMPONENTS = 48  # principal components that are kept of pooled images
-
-
 Z_VARIANCE = 0.25  # total variance of z among the features
 
 

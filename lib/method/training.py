@@ -33,17 +33,9 @@ from lib.system.errors import UserError
 from lib.system.files import held
 
 CHECKPOINT_SECONDS = 30
-
-
 LOGGED_POINTS = 200  # rows of the history at least, and
-
-
 LOGGED_STEPS = 250  # the most steps between two, where a checkpoint may be due
-
-
 MONITORED_POINTS = 20  # rows with a look at validation identities
-
-
 COMPILE_STEPS = (
     50_000  # steps from which the half minute that torch.compile takes on a GPU is worth it
 )

@@ -22,16 +22,10 @@ from lib.system.files import written
 from lib.system.paths import run_dir
 
 BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
-
-
 OKABE_ITO = ListedColormap(
     [BLUE, ORANGE, "#009E73", VERMILION, "#CC79A7", "#56B4E9", "#F0E442", "black"]
 )
-
-
 CODE_COLOURS = {"s": BLUE, "z_mu": VERMILION, "z": ORANGE}
-
-
 CODE_NAMES = {
     "s": "s",
     "z_mu": "z (mean)",
@@ -40,15 +34,11 @@ CODE_NAMES = {
     "untrained": "untrained encoder",
     "pixels": "pixels",
 }
-
-
 UNDATED = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
-
-
 GAP = 2  # pixels between the images of a sheet
 
 

@@ -9,33 +9,23 @@ the report alike.
 from collections.abc import Iterable, Sequence
 
 NAMES = {"sprites": "2D Sprites", "drawn": "the drawn sprites"}
-
-
 WORKING_KL = 1.0  # nats: a z that carries less does not hold a pose
 
 
 # times the mean step: where one of 11 steps takes more than a third of the way, the way is not even
 JUMP = 4.0
-
-
 NO_SHARE = "in no share that a probe could learn"
-
-
 NOT_ATTRIBUTES = ("character", "identity", "action", "view", "frame", "pose")  # targets of probes
 
 
 # rank correlation, from which on an error in pixels is said to tell of what the oracle doubts
 AGREES = 0.2
-
-
 JUDGE = 0.01  # below the Bayes ceiling: the oracle of swaps is trusted
 
 
 # of the way from chance to what is possible, below which an attribute counts as held, or shown,
 # little
 HALF = 0.5
-
-
 LEAK = 0.1  # of the way from chance to the ceiling, from which on a factor counts as given away
 
 

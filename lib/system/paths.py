@@ -6,12 +6,8 @@ from pathlib import Path
 
 from lib.system.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
+ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("CYCLE_VAE_DATA", ROOT / "data"))
-
-
 REPORTS = Path(os.environ.get("CYCLE_VAE_REPORTS", ROOT / "reports"))
 
 
