@@ -26,24 +26,29 @@ import torch
 from benchmarks.speed import CPU, WARM_UP, our_steps, seconds_a_step
 from lib.config import make_hparams
 from lib.data.sources import create_sprites
-from lib.data.sprites import SIZE, SOURCES, P
+from lib.data.sprites import N_POSES, SIZE, SOURCES
 from lib.method.matching import find_matches
 from lib.method.networks import CycleVAE, dense_decoder, encode_images, folded_encoder
 from lib.report.figures import cost_figure, write_figure
-from lib.system.errors import command
+from lib.system.errors import cli_errors
 from lib.system.files import write_json
 from lib.system.processes import end_with_parent
 
 FAST = make_hparams("fast")
 BASE = {
-    "images": 90 * P,
+    "images": 90 * N_POSES,
     "size": SIZE,
     "z_dim": FAST.z_dim,
     "s_dim": FAST.s_dim,
     "batch_images": FAST.batch_images,
 }
 VARIED = {
-    "images": (6 * P, 24 * P, 240 * P, 672 * P),  # the last is the whole of 2D Sprites
+    "images": (
+        6 * N_POSES,
+        24 * N_POSES,
+        240 * N_POSES,
+        672 * N_POSES,
+    ),  # the last is the whole of 2D Sprites
     "size": (2 * SIZE,),
     "z_dim": (32, 128, 512),
     "s_dim": (16, 256),
@@ -62,8 +67,8 @@ def write_images(sprites: np.ndarray, n: int, size: int, path: Path) -> None:
     """n images of size x size pixels, the sprites (N, 60, 60, 3) over and over, as bytes."""
     scale = size // SIZE
     with path.open("wb") as file:
-        for start in range(0, n, P):
-            some = sprites[np.arange(start, start + P) % len(sprites)]
+        for start in range(0, n, N_POSES):
+            some = sprites[np.arange(start, start + N_POSES) % len(sprites)]
             file.write(some.repeat(scale, axis=1).repeat(scale, axis=2).tobytes())
 
 
@@ -78,7 +83,7 @@ def cost(path: Path, setting: dict[str, int], seconds: float, whole: bool) -> di
         "fast", **{name: value for name, value in setting.items() if name not in ("images", "size")}
     )
     images = np.fromfile(path, dtype=np.uint8, count=n * size * size * 3).reshape(n, size, size, 3)
-    valid = torch.ones(n // P, P, dtype=torch.bool)
+    valid = torch.ones(n // N_POSES, N_POSES, dtype=torch.bool)
     torch.manual_seed(0)
     model = CycleVAE(hp)
     model.encoder, model.decoder = folded_encoder(hp, size), dense_decoder(hp, size)
@@ -175,5 +180,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with command("benchmarks.cost"):
+    with cli_errors("benchmarks.cost"):
         main()

@@ -36,7 +36,7 @@ from lib.method.training import fit
 from lib.report.figures import recipe_figure, write_figure
 from lib.system import paths
 from lib.system.devices import choose_device
-from lib.system.errors import UserError, command
+from lib.system.errors import UserError, cli_errors
 from lib.system.files import write_json
 
 # a row of the table each: what it is called, and the hyper-parameters that take the value of preset
@@ -133,7 +133,7 @@ def summary(rows: dict[str, list[dict]]) -> list[dict]:
                 "images": images,
                 "swap_psnr": mean,
                 "ci95": [low, high],
-                "own_psnr": own,
+                "reconstruction_psnr": own,
                 "gained": gained,
             }
         )
@@ -218,5 +218,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with command("benchmarks.recipe"):
+    with cli_errors("benchmarks.recipe"):
         main()

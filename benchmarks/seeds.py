@@ -14,12 +14,12 @@ from pathlib import Path
 
 from lib.evaluation.intervals import t_interval
 from lib.report.findings import attribute_probes, leak
-from lib.system.errors import UserError, command
+from lib.system.errors import UserError, cli_errors
 from lib.system.files import read_json, write_json
 from lib.system.paths import run_dir
 
 SETTINGS = ("source", "preset", "overrides")
-JUDGED = {"identity": "identity", "pose_nearly": "pose, nearly", "both": "both"}
+JUDGED = {"identity": "identity", "pose_within_tolerance": "pose, nearly", "both": "both"}
 
 
 def measured(results: dict) -> dict[str, float | None]:
@@ -36,7 +36,7 @@ def measured(results: dict) -> dict[str, float | None]:
     }
     of_codes = {row["what"]: row["value"] for row in results["headline"][1:]}
     of_codes |= {
-        f"swaps judged right: {name}": results["oracle"]["swap"][what]
+        f"swaps judged right: {name}": results["judge"]["swap"][what]
         for what, name in JUDGED.items()
     }
     for code, name in (("z_mu", "mean"), ("z", "sample")):
@@ -120,5 +120,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with command("benchmarks.seeds"):
+    with cli_errors("benchmarks.seeds"):
         main()

@@ -33,7 +33,7 @@ from lib.method.networks import CycleVAE
 from lib.method.parallel import Objective
 from lib.method.sampling import sample_groups, valid_mask
 from lib.method.step import make_optimizers, train_step
-from lib.system.errors import command
+from lib.system.errors import cli_errors
 from lib.system.files import write_json
 
 PAIRS = 16  # a step of the reference
@@ -244,5 +244,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with command("benchmarks.speed"):
+    with cli_errors("benchmarks.speed"):
         main()

@@ -16,7 +16,7 @@ import scipy.io
 
 from lib.data.archive import ARCHIVE, LABELS
 from lib.data.drawn import character_labels, draw_characters
-from lib.data.sprites import ANIMATIONS, P
+from lib.data.sprites import ANIMATIONS, N_POSES
 
 
 def write_archive(folder: Path, characters: int) -> Path:
@@ -25,7 +25,9 @@ def write_archive(folder: Path, characters: int) -> Path:
     """
     sprites = folder / "data" / "sprites"
     sprites.mkdir(parents=True)
-    images = draw_characters(character_labels()[:characters]).reshape(characters, P, 60, 60, 3)
+    images = draw_characters(character_labels()[:characters]).reshape(
+        characters, N_POSES, 60, 60, 3
+    )
     for number, poses in enumerate(images):
         with h5py.File(sprites / f"sprites_{number}.mat", "w", userblock_size=512) as file:
             cells, start = np.empty((len(ANIMATIONS), 1), dtype=h5py.ref_dtype), 0

@@ -165,7 +165,7 @@ class Place:
             sys.executable,
             "-P",
             "-c",
-            f"from lib.system.errors import command\nwith command('python'):\n    {code}",
+            f"from lib.system.errors import cli_errors\nwith cli_errors('python'):\n    {code}",
         )
 
     def done(self, *command: object) -> None:
@@ -327,7 +327,7 @@ def killed_pipeline(place: Place) -> Iterator[Row]:
     stages = {
         "archive": "reading the archive",
         "training": "training:",
-        "notebook 3": "training the oracle",
+        "notebook 3": "training the judge",
     }
     for stage, marker in stages.items():
         for number in SIGNALS:
@@ -361,10 +361,7 @@ def killed_pipeline(place: Place) -> Iterator[Row]:
                     "not needed",
                 )
     derived, touched = (
-        {
-            "judge": place.data / "sprites-oracle.pt",
-            "codes": place.reports / "killed" / "codes.npz",
-        },
+        {"judge": place.data / "sprites-judge.pt", "codes": place.reports / "killed" / "codes.npz"},
         place.folder / "touched",
     )
     torch.save({"stamp": Malicious(touched)}, derived["judge"])

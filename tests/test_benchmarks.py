@@ -7,7 +7,7 @@ import torch
 
 from benchmarks import cost, recipe, seeds, speed
 from lib.config import make_hparams
-from lib.data.sprites import P
+from lib.data.sprites import N_POSES
 from lib.system import paths
 from lib.system.errors import UserError
 
@@ -111,11 +111,11 @@ def test_the_cost_is_of_one_setting_changed_at_a_time():
     assert all(len(names) == 1 for names in changed) and {
         name for names in changed for name in names
     } == set(base)
-    assert all(point["images"] % P == 0 for point in cost.settings())
+    assert all(point["images"] % N_POSES == 0 for point in cost.settings())
 
 
 def test_the_cost_of_a_setting_is_measured_in_a_process_of_its_own(few_sprites, monkeypatch):
-    small = {**cost.BASE, "images": 2 * P, "batch_images": 8}
+    small = {**cost.BASE, "images": 2 * N_POSES, "batch_images": 8}
     monkeypatch.setattr(cost, "settings", lambda: [small, {**small, "size": 120}])
     result = cost.measure(few_sprites.images, turns=2, seconds=0.01, say=lambda _: None)
     one, large = result["points"]
@@ -132,12 +132,12 @@ def test_the_cost_of_a_setting_is_measured_in_a_process_of_its_own(few_sprites, 
 def test_larger_images_are_the_sprites_over_and_over_with_every_pixel_repeated(
     few_sprites, tmp_path
 ):
-    some = few_sprites.images[: 2 * P]
-    cost.write_images(some, 3 * P, 120, tmp_path / "images")
-    written = np.fromfile(tmp_path / "images", dtype=np.uint8).reshape(3 * P, 120, 120, 3)
+    some = few_sprites.images[: 2 * N_POSES]
+    cost.write_images(some, 3 * N_POSES, 120, tmp_path / "images")
+    written = np.fromfile(tmp_path / "images", dtype=np.uint8).reshape(3 * N_POSES, 120, 120, 3)
     for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
         np.testing.assert_array_equal(
-            written[:, row::2, column::2], np.concatenate([some, some[:P]])
+            written[:, row::2, column::2], np.concatenate([some, some[:N_POSES]])
         )
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lib.config import HParams, make_hparams
 from lib.data.archive import read_archive
-from lib.data.sprites import P, Sprites, distinct_images, split_by_identity
+from lib.data.sprites import N_POSES, Sprites, distinct_images, split_by_identity
 from lib.system.errors import UserError
 from lib.system.paths import run_dir
 from tests.archives import write_archive
@@ -57,10 +57,12 @@ def test_splits_share_no_identity_and_no_image(data, characters, seed):
         data.draw(st.lists(st.integers(0, 9), min_size=characters, max_size=characters))
     )
     weapon = np.arange(characters)
-    shared = data.draw(st.integers(1, characters * P))  # so many different images there are at most
+    shared = data.draw(
+        st.integers(1, characters * N_POSES)
+    )  # so many different images there are at most
     pixels = (
         np.random.default_rng(seed)
-        .integers(shared, size=characters * P)
+        .integers(shared, size=characters * N_POSES)
         .astype(np.uint32)
         .view(np.uint8)
         .reshape(-1, 4)
@@ -81,7 +83,7 @@ def test_splits_share_no_identity_and_no_image(data, characters, seed):
     for of in (sprites.identity, sprites.distinct):
         sets = [set(of[index]) for index in parts.values()]
         assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
-    assert len(parts["test"]) >= 2 * P
+    assert len(parts["test"]) >= 2 * N_POSES
 
 
 @pytest.fixture(scope="module")

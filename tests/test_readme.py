@@ -45,7 +45,7 @@ def results_table(runs):
         for results in runs.values():
             e = entry_of(results["probes"])
             accuracy = f"{100 * e['accuracy']:.1f}" if e["trained"] else "did not train"
-            cells.append(f"{accuracy} ({100 * e['chance']:.1f}–{100 * e['ceiling']:.1f})")
+            cells.append(f"{accuracy} ({100 * e['baseline']:.1f}–{100 * e['ceiling']:.1f})")
         return [name, *cells]
 
     def chosen(name, code, target):
@@ -64,10 +64,10 @@ def results_table(runs):
     def judged(name, what):
         cells = []
         for results in runs.values():
-            oracle = results["oracle"]
+            judge = results["judge"]
             cells.append(
                 " / ".join(
-                    f"{100 * oracle[of][what]:.1f}"
+                    f"{100 * judge[of][what]:.1f}"
                     for of in ("swap", "reconstruction", "retrieval", "truth")
                 )
             )
@@ -109,7 +109,7 @@ def results_table(runs):
             "what a judge sees, % (of swaps / reconstructions / retrieval / true images)",
             [
                 judged("the right identity", "identity"),
-                judged("the right pose, nearly", "pose_nearly"),
+                judged("the right pose, nearly", "pose_within_tolerance"),
                 judged("both", "both"),
             ],
         )

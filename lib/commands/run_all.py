@@ -26,8 +26,8 @@ from lib.config import PRESETS, check_seed, make_hparams
 from lib.data import sources
 from lib.report import build, results
 from lib.system.devices import choose_device
-from lib.system.errors import ELSEWHERE, UserError, command
-from lib.system.files import held, written
+from lib.system.errors import ELSEWHERE, UserError, cli_errors
+from lib.system.files import atomic_write, exclusive_lock
 from lib.system.paths import ROOT, run_dir, run_name
 
 NOTEBOOKS = (
@@ -157,7 +157,7 @@ def run_all(options: argparse.Namespace) -> Path:
     if source == "drawn" and not options.source:
         _say("no archive of 2D Sprites is present: the sprites are drawn by code (--source drawn)")
     run = options.run or run_name(source, options.preset, options.seed, overrides)
-    with held(
+    with exclusive_lock(
         run_dir(run),
         f"at work on run '{run}'",
         "wait until it is done, or name this one with --run",
@@ -256,7 +256,7 @@ def _train(settings: dict, processes: int) -> None:
 
 
 def main() -> None:
-    with command("run_all.sh"):
+    with cli_errors("run_all.sh"):
         run_all(parse_arguments(sys.argv[1:]))
 
 
@@ -311,7 +311,7 @@ def _execute(name: str, folder: Path, parameters: dict, cell_seconds: int | None
         (executed, nbformat.writes(notebook)),
         (executed.with_suffix(".html"), html),
     ):
-        with written(path) as file:
+        with atomic_write(path) as file:
             file.write(text.encode())
     unfinished.unlink()
     return seconds
@@ -344,7 +344,7 @@ def _store_outputs(executed: Path, source: Path) -> None:
         for output in cell.outputs:
             if "execution_count" in output:
                 output.execution_count = count
-    with written(source) as file:
+    with atomic_write(source) as file:
         file.write((nbformat.writes(notebook).rstrip("\n") + "\n").encode())
 
 

@@ -16,11 +16,11 @@ from torch import distributed
 
 from lib.config import PRESETS, make_hparams
 from lib.data.sprites import SOURCES, load_sprites, split_by_identity
-from lib.evaluation.swaps import swap_monitor, watched_swaps
+from lib.evaluation.swaps import swap_monitor, validation_swaps
 from lib.method.parallel import join_processes
 from lib.method.runs import new_run
 from lib.method.training import fit
-from lib.system.errors import command
+from lib.system.errors import cli_errors
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
         "--overrides", type=json.loads, default={}, metavar="JSON", help="hyper-parameters by name"
     )
     options = parser.parse_args()
-    with command("lib.commands.train", speaks=os.environ.get("RANK", "0") == "0"):
+    with cli_errors("lib.commands.train", speaks=os.environ.get("RANK", "0") == "0"):
         try:
             hp = make_hparams(options.preset, **options.overrides)
             device = join_processes()
@@ -43,7 +43,7 @@ def main() -> None:
             splits = split_by_identity(sprites, options.seed)
             run = new_run(options.run, sprites, options.preset, options.seed, hp)
             monitor = swap_monitor(
-                sprites, watched_swaps(sprites, splits["validation"], options.seed)
+                sprites, validation_swaps(sprites, splits["validation"], options.seed)
             )
             fit(run, sprites, splits["train"], device, monitor)
         finally:

@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from lib.data.sprites import ANIMATIONS, SIZE, P, Sprites, distinct_images
+from lib.data.sprites import ANIMATIONS, N_POSES, SIZE, Sprites, distinct_images
 from lib.system.errors import UserError
 from lib.system.processes import end_with_parent
 
@@ -66,7 +66,7 @@ def read_archive(path: str | Path, progress: bool = True, workers: int | None = 
     path, names, strays, pending = Path(path), {}, [], deque()
     files = _archive_files(path)
     images = np.empty(
-        (CHARACTERS, P, SIZE, SIZE, 3), dtype=np.uint8
+        (CHARACTERS, N_POSES, SIZE, SIZE, 3), dtype=np.uint8
     )  # pages of missing characters never take memory
     workers = workers or min(8, os.cpu_count() or 1)
     with (
@@ -207,7 +207,7 @@ def _read_character(number: int, name: str, content: Path | bytes) -> np.ndarray
             else "no MATLAB 7.3 (HDF5) file"
         )
         raise fault(f"is {what}" if data else "is empty")
-    images, start = np.empty((P, SIZE, SIZE, 3), dtype=np.uint8), 0
+    images, start = np.empty((N_POSES, SIZE, SIZE, 3), dtype=np.uint8), 0
     try:
         with h5py.File(io.BytesIO(data), "r") as file, np.errstate(invalid="ignore"):
             if lacking := [

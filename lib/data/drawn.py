@@ -34,7 +34,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lib.data.sprites import ACTIONS, POSES, SIZE, VIEWS, P, Sprites, distinct_images
+from lib.data.sprites import ACTIONS, N_POSES, POSES, SIZE, VIEWS, Sprites, distinct_images
 
 # Names these images, so that data made by another version is made anew: change it whenever one of
 # them changes, as a test of their SHA-256 will say. (It is what was once computed from the bytes of
@@ -481,13 +481,14 @@ def draw_characters(labels: np.ndarray, progress: bool = False) -> np.ndarray:
         [[part.depth(pose) for part in PARTS] for pose in poses], axis=1, kind="stable"
     )  # (P, parts)
     layers = [
-        np.zeros((len(ATTRIBUTES[part.attribute]), P, SIZE, SIZE), dtype=np.uint8) for part in PARTS
+        np.zeros((len(ATTRIBUTES[part.attribute]), N_POSES, SIZE, SIZE), dtype=np.uint8)
+        for part in PARTS
     ]
     for part, canvases in zip(PARTS, layers, strict=True):
         for value, p in np.ndindex(canvases.shape[:2]):
             part.draw(canvases[value, p], poses[p], value)
 
-    images = np.empty((len(labels), P, SIZE, SIZE, 3), dtype=np.uint8)
+    images = np.empty((len(labels), N_POSES, SIZE, SIZE, 3), dtype=np.uint8)
     for image, values in zip(
         images, tqdm(labels, "drawing characters", disable=not progress), strict=True
     ):
@@ -495,9 +496,9 @@ def draw_characters(labels: np.ndarray, progress: bool = False) -> np.ndarray:
         stack = np.stack(
             [canvases[value[part.attribute]] for part, canvases in zip(PARTS, layers, strict=True)]
         )
-        picture = np.zeros((P, SIZE, SIZE), dtype=np.uint8)
+        picture = np.zeros((N_POSES, SIZE, SIZE), dtype=np.uint8)
         for part_of_pose in order.T:
-            layer = stack[part_of_pose, np.arange(P)]
+            layer = stack[part_of_pose, np.arange(N_POSES)]
             np.copyto(picture, layer, where=layer > 0)
         own = {
             "skin": MATERIALS["skin"][value["skin"]],

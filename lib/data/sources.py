@@ -12,7 +12,7 @@ from lib.data.sprites import Sprites, load_sprites, save_sprites, stored_path
 from lib.system import paths
 from lib.system.download import _fetch
 from lib.system.errors import UserError
-from lib.system.files import held
+from lib.system.files import exclusive_lock
 
 MIRRORS = (
     f"http://www-personal.umich.edu/~reedscot/files/{ARCHIVE}",
@@ -41,7 +41,7 @@ def create_sprites(
                 f" folder), put it into {paths.DATA / 'raw'}, or fetch it with --download"
             )
         fingerprint = _fingerprint(_archive_files(found))
-    with held(path, f"making {path}"):
+    with exclusive_lock(path, f"making {path}"):
         try:
             return load_sprites(source, fingerprint)
         except UserError:  # missing, outdated or damaged: made anew

@@ -18,7 +18,7 @@ import numpy as np
 
 from lib.system import paths
 from lib.system.errors import UserError
-from lib.system.files import written
+from lib.system.files import atomic_write
 
 SIZE = 60  # pixels, both sides
 ACTIONS = ("spellcast", "thrust", "walk", "slash", "shoot", "hurt")
@@ -42,7 +42,7 @@ POSES = np.array(  # (178,): index into ACTIONS, index into VIEWS, frame
     [(ACTIONS.index(a), VIEWS.index(v), f) for a, v, frames in ANIMATIONS for f in range(frames)],
     dtype=[("action", np.uint8), ("view", np.uint8), ("frame", np.uint8)],
 )
-P = len(POSES)
+N_POSES = len(POSES)
 SOURCES = ("sprites", "drawn")
 READ_ERRORS = (
     OSError,
@@ -85,12 +85,12 @@ class Sprites:
     @property
     def character(self) -> np.ndarray:
         """(N,) int64: the row of `labels` that each image belongs to."""
-        return np.arange(len(self.images)) // P
+        return np.arange(len(self.images)) // N_POSES
 
     @property
     def pose(self) -> np.ndarray:
         """(N,) int64: the row of `POSES` of each image."""
-        return np.arange(len(self.images)) % P
+        return np.arange(len(self.images)) % N_POSES
 
     @property
     def identity(self) -> np.ndarray:
@@ -157,7 +157,7 @@ def save_sprites(sprites: Sprites) -> Path:
     """
     path = paths.DATA / f"{sprites.source}.npz"
     with (
-        written(path) as file,
+        atomic_write(path) as file,
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as members,
     ):
         for field in dataclasses.fields(Sprites):
@@ -187,7 +187,7 @@ def load_sprites(source: str, fingerprint: str | None = None) -> Sprites:
         }
         sprites = Sprites(**{**values, "source": source})
         if str(values["source"]) != source or sprites.images.shape != (
-            len(sprites.labels) * P,
+            len(sprites.labels) * N_POSES,
             SIZE,
             SIZE,
             3,

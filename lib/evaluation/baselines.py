@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lib.data.sprites import P, Sprites
+from lib.data.sprites import N_POSES, Sprites
 from lib.evaluation.swaps import Predict, Swaps, _errors_in_chunks
 
 
@@ -23,10 +23,10 @@ def predictors(sprites: Sprites, train: np.ndarray, swaps: Swaps) -> dict[str, P
     in the pose of s_image is nearest to s_image, in the target pose (it knows every pose label). A
     model that does not beat retrieval remembers rather than composes.
     """
-    grid = sprites.images.reshape(-1, P, *sprites.images.shape[1:])
+    grid = sprites.images.reshape(-1, N_POSES, *sprites.images.shape[1:])
     characters = np.unique(sprites.character[train])
     pose_mean = (
-        np.stack([grid[characters, p].mean(axis=0, dtype=np.float32) for p in range(P)]) / 255
+        np.stack([grid[characters, p].mean(axis=0, dtype=np.float32) for p in range(N_POSES)]) / 255
     )
     mean = pose_mean.mean(axis=0)
     a, q, p = (

@@ -9,7 +9,7 @@ from lib.data.sprites import READ_ERRORS, Sprites
 from lib.method.losses import reparameterize
 from lib.method.networks import encode_images
 from lib.method.runs import Run
-from lib.system.files import written
+from lib.system.files import atomic_write
 
 
 class Codes(NamedTuple):
@@ -35,7 +35,7 @@ def encode_all(run: Run, sprites: Sprites) -> Codes:
         z_mu, z_logvar, torch.randn(z_mu.shape, generator=torch.Generator().manual_seed(run.seed))
     )
     codes = Codes(z_mu.numpy(), z.numpy(), s.numpy())
-    with written(path) as file:
+    with atomic_write(path) as file:
         np.savez(file, stamp=np.array(stamp), **codes._asdict())
     return codes
 

@@ -12,7 +12,7 @@ BLOCKS = ("s", "z")
 TINY = 1e-12
 
 
-def told(nats: np.ndarray, entropy: np.ndarray) -> np.ndarray:
+def entropy_fraction(nats: np.ndarray, entropy: np.ndarray) -> np.ndarray:
     """The share (B, F), 0 to 1, of each factor's entropy (F,) that a code is shown to tell: `nats`
     (B, F), both in nats.
     """
@@ -41,9 +41,9 @@ def block_scores(shares: np.ndarray, who: np.ndarray) -> dict[str, object]:
     }
     return {
         **means,
-        "disentanglement_of": dict(zip(BLOCKS, disentanglement.tolist(), strict=True)),
-        "completeness_of": completeness.tolist(),
-        "gap_of": gap.tolist(),
+        "disentanglement_by_code": dict(zip(BLOCKS, disentanglement.tolist(), strict=True)),
+        "completeness_by_factor": completeness.tolist(),
+        "gap_by_factor": gap.tolist(),
     }
 
 

@@ -21,12 +21,12 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from lib.config import HParams
-from lib.data.sprites import POSES, P, Sprites, bayes_ceiling
+from lib.data.sprites import N_POSES, POSES, Sprites, bayes_ceiling
 from lib.evaluation.codes import standardisation, standardised
 from lib.evaluation.intervals import bootstrap_interval
 
 KINDS = ("linear", "mlp", "knn")
-WHO = (
+IDENTITY_TARGETS = (
     "character",
     "identity",
 )  # targets that a probe can name only where it has seen the character
@@ -95,10 +95,10 @@ def unseen_poses(sprites: Sprites, seed: int) -> dict[str, np.ndarray]:
     """
     n_distinct = sprites.distinct.max() + 1
     graph = coo_matrix(
-        (np.ones(len(sprites.pose)), (sprites.pose, P + sprites.distinct)),
-        shape=(P + n_distinct,) * 2,
+        (np.ones(len(sprites.pose)), (sprites.pose, N_POSES + sprites.distinct)),
+        shape=(N_POSES + n_distinct,) * 2,
     )
-    group = connected_components(graph, directed=False)[1][:P]
+    group = connected_components(graph, directed=False)[1][:N_POSES]
     order = np.random.default_rng(seed).permutation(np.unique(group))
     cuts = np.split(order, [int(0.6 * len(order)), int(0.8 * len(order))])
     parts = zip(("train", "validation", "test"), cuts, strict=True)
@@ -180,7 +180,7 @@ def score(
     return {
         "accuracy": float(right.mean()),
         "ci95": bootstrap_interval(right, cluster[test]),
-        "chance": float(share.max()),
+        "baseline": float(share.max()),
         "n": len(y),
         "trained": bool(probe.train_cross_entropy < np.log(probe.log_posterior.shape[1])),
         "nats": float(max(0.0, entropy + probe.log_posterior[np.arange(len(y)), y].mean())),
@@ -394,15 +394,19 @@ def fit_all(
     """Every kind of probe of every target on each of the inputs (N, D): their `score`s, an entry
     each.
 
-    Who (`WHO`) is asked of unseen poses, all else of unseen identities. There the identity is also
+    Who (`IDENTITY_TARGETS`) is asked of unseen poses, all else of unseen identities. There the identity is also
     named by its attributes (kind "attributes"), each read by the kind of probe that validation
     images `chosen` for it, as they have in every entry so marked.
     """
     targets, poses = probe_targets(sprites), unseen_poses(sprites, seed)
     asked = {
-        "unseen poses": ([name for name in targets if name in WHO], poses, sprites.pose),
+        "unseen poses": (
+            [name for name in targets if name in IDENTITY_TARGETS],
+            poses,
+            sprites.pose,
+        ),
         "unseen identities": (
-            [name for name in targets if name not in WHO],
+            [name for name in targets if name not in IDENTITY_TARGETS],
             splits,
             sprites.identity,
         ),

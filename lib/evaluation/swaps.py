@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lib.data.images import to_float
-from lib.data.sprites import ACTIONS, POSES, VIEWS, P, Sprites
+from lib.data.sprites import ACTIONS, N_POSES, POSES, VIEWS, Sprites
 from lib.evaluation.intervals import bootstrap_interval, ratio_interval
 from lib.method.networks import CycleVAE
 
@@ -39,22 +39,22 @@ class Swaps(NamedTuple):
 
 
 def sample_swaps(
-    sprites: Sprites, split: np.ndarray, n: int, seed: int, poses_of: np.ndarray | None = None
+    sprites: Sprites, split: np.ndarray, n: int, seed: int, z_split: np.ndarray | None = None
 ) -> Swaps:
     """n swaps among the images with indices `split`: different identities, different poses, uniform
     otherwise.
 
-    With `poses_of` (image indices) z is read there instead.
+    With `z_split` (image indices) z is read there instead.
     """
     rng = np.random.default_rng(seed)
-    poses_of = split if poses_of is None else poses_of
+    z_split = split if z_split is None else z_split
     s, z = np.empty(0, np.int64), np.empty(0, np.int64)
     while len(s) < n:
-        a, b = rng.choice(split, size=2 * n), rng.choice(poses_of, size=2 * n)
+        a, b = rng.choice(split, size=2 * n), rng.choice(z_split, size=2 * n)
         good = (sprites.identity[a] != sprites.identity[b]) & (sprites.pose[a] != sprites.pose[b])
         s, z = np.append(s, a[good]), np.append(z, b[good])
     s, z = s[:n], z[:n]
-    return Swaps(s, z, sprites.character[s] * P + sprites.pose[z])
+    return Swaps(s, z, sprites.character[s] * N_POSES + sprites.pose[z])
 
 
 def image_errors(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -144,7 +144,7 @@ def swap_predictor(model: CycleVAE, sprites: Sprites, swaps: Swaps) -> Predict:
     return lambda part: swap_images(model, sprites, swaps.s_image[part], swaps.z_image[part])
 
 
-def watched_swaps(sprites: Sprites, validation: np.ndarray, seed: int) -> dict[str, Swaps]:
+def validation_swaps(sprites: Sprites, validation: np.ndarray, seed: int) -> dict[str, Swaps]:
     """What a training is watched by: 500 swaps and 500 reconstructions of validation images."""
     return {
         "validation_swap": sample_swaps(sprites, validation, 500, seed),
@@ -235,7 +235,7 @@ def match_score(sprites: Sprites, matches: Tensor | None) -> float | None:
     if matches is None:
         return None
     prototype = np.broadcast_to(np.arange(matches.shape[1]), matches.shape)[matches >= 0]
-    poses = np.zeros((matches.shape[1], P))
+    poses = np.zeros((matches.shape[1], N_POSES))
     np.add.at(poses, (prototype, sprites.pose[matches[matches >= 0]]), 1)
     members = poses.sum(axis=1)
     return float((poses * (poses - 1)).sum() / (members * (members - 1)).sum())
@@ -247,8 +247,10 @@ def nearest_pose_error(images: np.ndarray, sprites: Sprites, characters: np.ndar
     """
     nearest = []
     for image, character in zip(images, characters, strict=True):
-        truth = sprites.images[character * P : (character + 1) * P].astype(np.float32) / 255
-        difference = (truth - image).reshape(P, -1)
+        truth = (
+            sprites.images[character * N_POSES : (character + 1) * N_POSES].astype(np.float32) / 255
+        )
+        difference = (truth - image).reshape(N_POSES, -1)
         best = np.einsum("ij,ij->i", difference, difference).argmin()
         nearest.append(image_errors(image[None], truth[best : best + 1])[0])
     return np.array(nearest)

@@ -34,7 +34,7 @@ def kl_to_standard_normal(z_mu: Tensor, z_logvar: Tensor) -> Tensor:
     return 0.5 * (z_mu.square() + z_logvar.exp() - 1 - z_logvar).sum(dim=1)
 
 
-def swap_partners(groups: int, group_size: int, shift: int) -> Tensor:
+def s_index(groups: int, group_size: int, shift: int) -> Tensor:
     """For each image of `groups` stacked groups, the index of the group's image `shift` places on,
     cyclically: (B,).
 
@@ -44,7 +44,7 @@ def swap_partners(groups: int, group_size: int, shift: int) -> Tensor:
     return index.roll(-shift, dims=1).flatten()
 
 
-def crossed_sources(matched: Tensor, group_size: int) -> Tensor:
+def z_index(matched: Tensor, group_size: int) -> Tensor:
     """For each image of stacked groups, the index of the image whose z is decoded in place of its
     own: (B,).
 

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from lib.config import HParams
 from lib.data.images import to_float
-from lib.data.sprites import SIZE, P
+from lib.data.sprites import N_POSES, SIZE
 from lib.method.networks import CycleVAE, encode_images
 
 STARTS = 8  # characters that the prototypes begin as, in turn
@@ -48,20 +48,21 @@ def find_matches(
     Returns (C, K) int64, the index of each character's image at each prototype, -1 where it has
     none; images of different characters at one prototype are held to show one pose. The prototypes
     begin as the `features` of one character and become means over characters, whose images are
-    assigned to them in turn (`settle`). Of STARTS such beginnings, with characters drawn by `seed`,
+    assigned to them in turn (`refine_prototypes`). Of STARTS such beginnings, with characters drawn by `seed`,
     the one that ends nearest to the images counts: most end in a worse optimum.
     """
     rng = np.random.default_rng(seed)
     characters = rng.permutation(np.flatnonzero(valid.numpy().any(axis=1)))[: hp.match_characters]
     counts = np.count_nonzero(valid.numpy()[characters], axis=1)
-    index = [character * P + np.flatnonzero(valid[character]) for character in characters]
+    index = [character * N_POSES + np.flatnonzero(valid[character]) for character in characters]
     z_mu = encode_images(model, images[np.concatenate(index)]).z_mu.numpy()
     described = features(z_mu, (images[of] for of in index))
 
     some = [described[c] for c in rng.permutation(len(described))[:ROUND_CHARACTERS]]
     whole = np.flatnonzero(counts == counts.max())
     _, prototypes = min(
-        (settle(some, described[start]) for start in whole[:STARTS]), key=lambda settled: settled[0]
+        (refine_prototypes(some, described[start]) for start in whole[:STARTS]),
+        key=lambda settled: settled[0],
     )
     matches = torch.full((len(valid), len(prototypes)), -1)
     for character, of, own in zip(characters, index, described, strict=True):
@@ -69,7 +70,9 @@ def find_matches(
     return matches
 
 
-def settle(described: list[np.ndarray], prototypes: np.ndarray) -> tuple[float, np.ndarray]:
+def refine_prototypes(
+    described: list[np.ndarray], prototypes: np.ndarray
+) -> tuple[float, np.ndarray]:
     """Prototypes (K, D) as means of the images that are assigned to them, ROUNDS times; and what
     distance, squared, is left.
     """

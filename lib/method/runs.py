@@ -12,7 +12,7 @@ from lib.config import HParams
 from lib.data.sprites import Sprites
 from lib.method.networks import CycleVAE
 from lib.system.errors import UserError
-from lib.system.files import written
+from lib.system.files import atomic_write
 from lib.system.paths import run_dir
 
 
@@ -81,7 +81,7 @@ def write_state(path: Path, state: dict) -> None:
     """Write `state` for torch.load, whole or not at all. Raises `UserError` as `written`."""
     buffer = io.BytesIO()  # for torch.save would hide the reason why it could not write to a file
     torch.save(state, buffer)
-    with written(path) as file:
+    with atomic_write(path) as file:
         file.write(buffer.getbuffer())
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.data.sprites import P, Sprites
+from lib.data.sprites import N_POSES, Sprites
 from lib.system.errors import UserError
 
 
@@ -12,7 +12,7 @@ def valid_mask(sprites: Sprites, indices: np.ndarray) -> Tensor:
     """BoolTensor (C, 178): which pose of which character is among the image indices."""
     mask = torch.zeros(len(sprites.images), dtype=torch.bool)
     mask[torch.as_tensor(indices)] = True
-    return mask.view(-1, P)
+    return mask.view(-1, N_POSES)
 
 
 def sample_groups(
@@ -51,7 +51,7 @@ def sample_matched(
     """
     index = sample_groups(valid, group_size, groups, generator)
     pairs = index[: groups // 2 * 2].view(-1, 2, group_size)
-    characters = pairs[:, :, 0] // P  # (pairs, 2)
+    characters = pairs[:, :, 0] // N_POSES  # (pairs, 2)
     present = (matches[characters] >= 0).all(dim=1)
     places = (
         torch.rand(present.shape, generator=generator)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.config import HParams
-from lib.method.losses import crossed_sources, forward_cycle_loss, reverse_cycle_loss, swap_partners
+from lib.method.losses import forward_cycle_loss, reverse_cycle_loss, s_index, z_index
 from lib.method.networks import CycleVAE
 
 
@@ -62,8 +62,8 @@ def train_step(
         )
 
     shift = 1 + step % (hp.group_size - 1)
-    partner = swap_partners(len(x) // hp.group_size, hp.group_size, shift).to(x.device)
-    source = None if matched is None else crossed_sources(matched, hp.group_size).to(x.device)
+    partner = s_index(len(x) // hp.group_size, hp.group_size, shift).to(x.device)
+    source = None if matched is None else z_index(matched, hp.group_size).to(x.device)
     cycle = objective(
         forward_cycle_loss, x, partner, noise(len(x)), kl_weight(step, hp), hp, source
     )

@@ -30,7 +30,7 @@ from lib.method.runs import Run, _resume, save_run
 from lib.method.sampling import sample_groups, sample_matched, valid_mask
 from lib.method.step import learning_rate, make_optimizers, train_step
 from lib.system.errors import UserError
-from lib.system.files import held
+from lib.system.files import exclusive_lock
 
 CHECKPOINT_SECONDS = 30
 LOGGED_POINTS = 200  # rows of the history at least, and
@@ -59,7 +59,7 @@ def fit(
     it, or the loss is not finite.
     """
     first = shares(run.hp)[0] == 0
-    lock = held(
+    lock = exclusive_lock(
         run.folder / "model.pt",
         f"training run '{run.name}'",
         "wait until it is done, or give this one another name",

@@ -10,7 +10,7 @@ import typst
 from lib.report.findings import cost_finding, failures, headline, recipe_finding, seeds_finding
 from lib.report.results import read_results
 from lib.system.errors import UserError
-from lib.system.files import read_json, write_json, written
+from lib.system.files import atomic_write, read_json, write_json
 from lib.system.paths import ROOT, run_dir
 
 ATTRIBUTION = {
@@ -87,6 +87,6 @@ def build_report(run: str) -> Path:
     if warnings:
         raise UserError(f"report.typ compiles with a warning: {warnings[0].message}")
     text.unlink()
-    with written(folder / "report.pdf") as file:
+    with atomic_write(folder / "report.pdf") as file:
         file.write(pdf)
     return folder / "report.pdf"

@@ -18,7 +18,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from torchvision.utils import make_grid
 
 from lib.data.images import to_float, to_uint8
-from lib.system.files import written
+from lib.system.files import atomic_write
 from lib.system.paths import run_dir
 
 BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#777777"
@@ -73,12 +73,12 @@ def write_figure(path: Path, figure: Figure) -> None:
     buffer = io.BytesIO()
     kind = path.suffix[1:]
     figure.savefig(buffer, format=kind, metadata=UNDATED.get(kind))
-    with written(path) as file:
+    with atomic_write(path) as file:
         file.write(buffer.getvalue())
     plt.close(figure)
 
 
-def sheet(
+def image_grid(
     images: np.ndarray, titles: Sequence[str] = (), rows: Sequence[str] = (), scale: float = 0.62
 ) -> Figure:
     """A sheet of images (R, C, 60, 60, 3); `titles` over the columns, `rows` beside the rows."""
@@ -281,7 +281,7 @@ def probe_chart(probes: list[dict]) -> Figure:
             label=CODE_NAMES[code],
         )
         if k == 1:
-            for name, style in (("chance", ":"), ("ceiling", "-")):
+            for name, style in (("baseline", ":"), ("ceiling", "-")):
                 levels = [100 * e[name] for e in entries]
                 ax.hlines(levels, at - 0.4, at + 0.4, color="black", ls=style, lw=1.2, label=name)
     ax.set_xticks(
@@ -310,7 +310,12 @@ def recipe_figure(table: list[dict]) -> Figure:
         label="swap",
     )
     ax.plot(
-        [row["own_psnr"] for row in table], y, "|", color=GREY, markersize=9, label="reconstruction"
+        [row["reconstruction_psnr"] for row in table],
+        y,
+        "|",
+        color=GREY,
+        markersize=9,
+        label="reconstruction",
     )
     ax.set_yticks(
         y, [row["change"] if n == 0 else f"+ {row['change']}" for n, row in enumerate(table)]
@@ -344,7 +349,7 @@ def block_map(shares: np.ndarray, factors: Sequence[str]) -> Figure:
 
 
 def agreement_figure(psnrs: Sequence[float], right: dict[str, Sequence[float]]) -> Figure:
-    """Share of swaps that the oracle judges right, {what: one each}, in bins of swaps alike in
+    """Share of swaps that the judge judges right, {what: one each}, in bins of swaps alike in
     error, of which `psnrs` in dB.
     """
     figure, ax = plt.subplots(figsize=(4.6, 2.4), layout="constrained")

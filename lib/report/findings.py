@@ -18,9 +18,9 @@ NO_SHARE = "in no share that a probe could learn"
 NOT_ATTRIBUTES = ("character", "identity", "action", "view", "frame", "pose")  # targets of probes
 
 
-# rank correlation, from which on an error in pixels is said to tell of what the oracle doubts
+# rank correlation, from which on an error in pixels is said to tell of what the judge doubts
 AGREES = 0.2
-JUDGE = 0.01  # below the Bayes ceiling: the oracle of swaps is trusted
+JUDGE = 0.01  # below the Bayes ceiling: the judge of swaps is trusted
 
 
 # of the way from chance to what is possible, below which an attribute counts as held, or shown,
@@ -160,15 +160,15 @@ def interpolation_finding(interpolation: dict) -> str:
     )
 
 
-def oracle_finding(oracle: dict) -> str:
+def judge_finding(judge: dict) -> str:
     """What a judge that was trained on real images sees in the swaps, and what its verdict is
     worth.
     """
-    truth, ceilings = oracle["truth"], oracle["ceilings"]
+    truth, ceilings = judge["truth"], judge["ceilings"]
     short = {
         name: ceilings[name] - truth[name]
         for name in ceilings
-        if name not in ("identity", "both", "pose_nearly")
+        if name not in ("identity", "both", "pose_within_tolerance")
     }
     worst = max(short, key=short.get)
     worth = (
@@ -182,33 +182,31 @@ def oracle_finding(oracle: dict) -> str:
     )
 
     def sees(what: str) -> str:
-        return f"{_percent(oracle['swap'][what])} ({_percent(truth[what])})"
+        return f"{_percent(judge['swap'][what])} ({_percent(truth[what])})"
 
-    chance = oracle["chance"]
+    chance = judge["baseline"]
     attributes = [name for name in chance if name not in ("identity", "pose")]
     little = [
         name
         for name in attributes
-        if oracle["swap"][name] - chance[name] < HALF * (truth[name] - chance[name])
+        if judge["swap"][name] - chance[name] < HALF * (truth[name] - chance[name])
     ]
     shown = [
-        f"the {_plain(name)} (right in {_percent(oracle['swap'][name])}, of true images in"
+        f"the {_plain(name)} (right in {_percent(judge['swap'][name])}, of true images in"
         f" {_percent(truth[name])}, chance {_percent(chance[name])})"
         for name in little
     ]
     hidden = f" Swaps show little of {', '.join(shown)}." if shown else ""
-    told = [
-        what for what, correlation in oracle["rank_correlation"].items() if correlation > AGREES
-    ]
+    told = [what for what, correlation in judge["rank_correlation"].items() if correlation > AGREES]
     agree = f"it tells of the {' and the '.join(told)}" if told else "it tells of neither"
     return (
         "A judge trained on true images sees the right identity, all but the weapon, in"
         f" {sees('identity')} of the swaps (of true images), the right pose, but for"
-        f" {oracle['alike_pixels']} pixels, in {sees('pose_nearly')} and both in {sees('both')};"
+        f" {judge['tolerance_pixels']} pixels, in {sees('pose_within_tolerance')} and both in {sees('both')};"
         f" {worth}.{hidden} Retrieval has no test identity to give: there it sees the right one in"
-        f" {_percent(oracle['retrieval']['identity'])}. The error in pixels has a rank correlation"
-        f" of {oracle['rank_correlation']['identity']:.2f} with its doubt of the identity and of"
-        f" {oracle['rank_correlation']['pose']:.2f} with that of the pose: {agree}."
+        f" {_percent(judge['retrieval']['identity'])}. The error in pixels has a rank correlation"
+        f" of {judge['rank_correlation']['identity']:.2f} with its doubt of the identity and of"
+        f" {judge['rank_correlation']['pose']:.2f} with that of the pose: {agree}."
     )
 
 
@@ -243,7 +241,7 @@ def probe_finding(probes: list[dict]) -> str:
         if not entry["trained"]:
             return NO_SHARE
         ceiling = f", ceiling {_percent(entry['ceiling'])}" if entry["ceiling"] < 0.9995 else ""
-        return f"in {_percent(entry['accuracy'])} (chance {_percent(entry['chance'])}{ceiling})"
+        return f"in {_percent(entry['accuracy'])} (chance {_percent(entry['baseline'])}{ceiling})"
 
     def read(code: str, target: str) -> str:
         return says(chosen_probe(probes, code, target))
@@ -317,17 +315,17 @@ def prediction_finding(prediction: dict) -> str:
         f" z, and of that of z {_percent(max(0.0, z['r2']))} from s. Decoded with the s that z"
         " predicts, the judge sees the right identity in"
         f" {_percent(judged['predicted_s']['identity'])} of the images (with their own s in"
-        f" {_percent(judged['own_codes']['identity'])}); with the z that s predicts, the right"
-        f" pose, nearly, in {_percent(judged['predicted_z']['pose_nearly'])}"
-        f" ({_percent(judged['own_codes']['pose_nearly'])})."
+        f" {_percent(judged['encoded']['identity'])}); with the z that s predicts, the right"
+        f" pose, nearly, in {_percent(judged['predicted_z']['pose_within_tolerance'])}"
+        f" ({_percent(judged['encoded']['pose_within_tolerance'])})."
     )
 
 
 def block_finding(blocks: dict) -> str:
     """How far each code tells of one kind of factor alone."""
     pure, gaps = (
-        blocks["disentanglement_of"],
-        dict(zip(blocks["factors"], blocks["gap_of"], strict=True)),
+        blocks["disentanglement_by_code"],
+        dict(zip(blocks["factors"], blocks["gap_by_factor"], strict=True)),
     )
     wrong = [_plain(name) for name, gap in gaps.items() if gap < 0]
     return (
@@ -369,7 +367,7 @@ def headline(results: dict) -> list[dict]:
                 "what": what,
                 "value": learnt(entry),
                 "ci95": entry["ci95"],
-                "floor": entry["chance"],
+                "floor": entry["baseline"],
                 "ceiling": entry["ceiling"],
             }
         )
@@ -396,7 +394,7 @@ def failures(results: dict) -> list[str]:
             said.append(
                 f"{code[0]} hardly holds {what}: a probe names the {target} in"
                 f" {_percent(entry['accuracy'])} of the images (chance"
-                f" {_percent(entry['chance'])})."
+                f" {_percent(entry['baseline'])})."
             )
     return said
 
@@ -468,8 +466,8 @@ def cost_finding(points: list[dict]) -> str:
 
 def leak(entry: dict) -> float:
     """How far a probe comes on the way from chance (0) to the ceiling (1)."""
-    way = entry["ceiling"] - entry["chance"]
-    return (entry["accuracy"] - entry["chance"]) / way if entry["trained"] and way > 0 else 0.0
+    way = entry["ceiling"] - entry["baseline"]
+    return (entry["accuracy"] - entry["baseline"]) / way if entry["trained"] and way > 0 else 0.0
 
 
 def _psnr_interval(score: dict) -> list[float]:

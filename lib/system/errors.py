@@ -27,7 +27,7 @@ class UserError(Exception):
 
 
 @contextlib.contextmanager
-def command(name: str, speaks: bool = True) -> Iterator[None]:
+def cli_errors(name: str, speaks: bool = True) -> Iterator[None]:
     """Runs the block as the command `name`: SIGTERM ends it as Ctrl-C does, with status 128 and the
     signal's number, and at once whatever it started; a `UserError` and what the system refuses end
     it with status 1. One that does not speak is silent.

@@ -13,7 +13,7 @@ from lib.system.errors import ELSEWHERE, UserError
 
 
 @contextlib.contextmanager
-def written(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """A new file to write, which takes the name `path` when the block ends; a block that fails
     leaves what was there.
 
@@ -42,7 +42,7 @@ def write_json(path: Path, content: object) -> None:
     Raises `UserError` as `written`.
     """
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    with written(path) as file:
+    with atomic_write(path) as file:
         file.write(text.encode())
 
 
@@ -58,7 +58,7 @@ def read_json(path: Path, remedy: str) -> dict:
 
 
 @contextlib.contextmanager
-def held(path: Path, what: str, remedy: str = "") -> Iterator[None]:
+def exclusive_lock(path: Path, what: str, remedy: str = "") -> Iterator[None]:
     """Holds the lock of `path`, a file beside it, while the block runs; the kernel lets go of it
     whatever ends this process.
 

@@ -212,7 +212,7 @@ def probes(leak=0.0, trained=True, pose_from_s=0.9):
         ("z", "skin"): 0.5,
         ("s", "pose"): pose_from_s,
     }
-    common = {"chance": 0.5, "ceiling": 1.0, "trained": trained, "ci95": [0.4, 0.95]}
+    common = {"baseline": 0.5, "ceiling": 1.0, "trained": trained, "ci95": [0.4, 0.95]}
     entries = [
         {
             "code": code,
@@ -251,39 +251,39 @@ def test_the_headline_takes_the_chosen_probes_and_turns_errors_into_decibels():
     assert [row["value"] for row in untrained] == [24.0, *[None] * 5]
 
 
-def oracle(pose=0.98, weapon=0.74):
+def judge(pose=0.98, weapon=0.74):
     ceilings = {
         "skin": 1.0,
         "weapon": 0.74,
         "pose": 0.98,
         "identity": 0.999,
-        "pose_nearly": 1.0,
+        "pose_within_tolerance": 1.0,
         "both": 0.999,
     }
     truth = {**ceilings, "pose": pose, "both": 0.5}
     swaps = {**truth, "identity": 0.6, "weapon": weapon}
     return {
         "ceilings": ceilings,
-        "chance": {"skin": 0.3, "weapon": 0.5, "pose": 0.006, "identity": 0.02},
+        "baseline": {"skin": 0.3, "weapon": 0.5, "pose": 0.006, "identity": 0.02},
         "truth": truth,
         "swap": swaps,
         "retrieval": {"identity": 0.002},
         "rank_correlation": {"identity": 0.75, "pose": 0.1},
-        "alike_pixels": 10,
+        "tolerance_pixels": 10,
     }
 
 
 def test_a_judge_is_trusted_as_far_as_it_is_right_on_true_images():
-    trusted = findings.oracle_finding(oracle())
+    trusted = findings.judge_finding(judge())
     assert (
         "Retrieval has no test identity to give: there it sees the right one in 0.2 %." in trusted
     )
     assert "Swaps show little" not in trusted
     assert "within a point of the ceiling" in trusted and "it tells of the identity." in trusted
-    weak = findings.oracle_finding(oracle(pose=0.9))
+    weak = findings.judge_finding(judge(pose=0.9))
     assert "8.0 points below the ceiling in the pose" in weak and "lower bound" in weak
     assert "sees the right identity, all but the weapon, in 60.0 % (99.9 %) of the swaps" in weak
-    lost = findings.oracle_finding(oracle(weapon=0.6))
+    lost = findings.judge_finding(judge(weapon=0.6))
     assert (
         "Swaps show little of the weapon (right in 60.0 %, of true images in 74.0 %, chance"
         " 50.0 %)." in lost
@@ -323,12 +323,12 @@ def test_a_published_probe_worse_than_a_guess_is_said_not_to_have_learnt():
 def test_blocks_name_the_factors_that_the_wrong_code_tells():
     blocks = {
         "factors": ["skin", "weapon", "view"],
-        "gap_of": [0.9, -0.1, 0.7],
+        "gap_by_factor": [0.9, -0.1, 0.7],
         "gap": 0.5,
-        "disentanglement_of": {"s": 1, "z": 0.5},
+        "disentanglement_by_code": {"s": 1, "z": 0.5},
     }
     assert "of weapon the wrong code tells more" in findings.block_finding(blocks)
-    assert "wrong code" not in findings.block_finding({**blocks, "gap_of": [0.9, 0.1, 0.7]})
+    assert "wrong code" not in findings.block_finding({**blocks, "gap_by_factor": [0.9, 0.1, 0.7]})
 
 
 def test_matches_are_told_by_their_share_that_is_right():

@@ -17,7 +17,7 @@ from lib.data.drawn import (
     draw_characters,
     draw_sprites,
 )
-from lib.data.sprites import ACTIONS, ANIMATIONS, POSES, SIZE, VIEWS, P
+from lib.data.sprites import ACTIONS, ANIMATIONS, N_POSES, POSES, SIZE, VIEWS
 
 NAMES = tuple(ATTRIBUTES)
 
@@ -32,7 +32,7 @@ def sprites():
 
 @pytest.fixture(scope="module")
 def by_pose(sprites):
-    return sprites.images.reshape(-1, P, SIZE, SIZE, 3)
+    return sprites.images.reshape(-1, N_POSES, SIZE, SIZE, 3)
 
 
 def poses_of(*actions: str) -> np.ndarray:
@@ -48,7 +48,8 @@ def test_structure(sprites):
         and NAMES[-1] == "weapon"
     )
     assert (
-        sprites.images.shape == (characters * P, SIZE, SIZE, 3) and sprites.images.dtype == np.uint8
+        sprites.images.shape == (characters * N_POSES, SIZE, SIZE, 3)
+        and sprites.images.dtype == np.uint8
     )
     assert sprites.labels.shape == (characters, len(NAMES)) and sprites.labels.dtype == np.uint8
     assert sprites.n_identities >= 96 and characters == 2 * sprites.n_identities
@@ -100,7 +101,7 @@ def variants() -> dict[tuple[str, int], np.ndarray]:
     for row, (name, value) in zip(labels, keys, strict=True):
         row[:, NAMES.index(name)] = value
     images = draw_characters(labels.reshape(-1, len(NAMES)))
-    return dict(zip(keys, images.reshape(len(keys), -1, P, SIZE, SIZE, 3), strict=True))
+    return dict(zip(keys, images.reshape(len(keys), -1, N_POSES, SIZE, SIZE, 3), strict=True))
 
 
 @pytest.mark.parametrize("name", NAMES[:-1])
@@ -115,7 +116,7 @@ def test_weapon_twins_differ_only_where_the_weapon_is_out(by_pose, sprites):
     assert np.array_equal(sprites.labels[::2, :-1], sprites.labels[1::2, :-1])
     assert (sprites.labels[::2, -1] == 0).all() and (sprites.labels[1::2, -1] == 1).all()
     differ = np.array(
-        [(by_pose[::2, p] != by_pose[1::2, p]).any(axis=(1, 2, 3)).mean() for p in range(P)]
+        [(by_pose[::2, p] != by_pose[1::2, p]).any(axis=(1, 2, 3)).mean() for p in range(N_POSES)]
     )
     assert (differ[poses_of("spellcast", "walk", "hurt")] == 0).all()
     for action in ("thrust", "slash", "shoot"):
@@ -125,7 +126,7 @@ def test_weapon_twins_differ_only_where_the_weapon_is_out(by_pose, sprites):
 
 def test_subset_equals_the_whole(by_pose, sprites):
     some = [3, 200, 383]
-    again = draw_characters(sprites.labels[some]).reshape(-1, P, SIZE, SIZE, 3)
+    again = draw_characters(sprites.labels[some]).reshape(-1, N_POSES, SIZE, SIZE, 3)
     assert np.array_equal(again, by_pose[some])
 
 

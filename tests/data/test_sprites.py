@@ -14,7 +14,7 @@ import torch
 
 from lib.data import drawn, images, sources, sprites
 from lib.data.archive import ATTRIBUTES, LABELS, read_archive
-from lib.data.sprites import ANIMATIONS, POSES, P, Sprites
+from lib.data.sprites import ANIMATIONS, N_POSES, POSES, Sprites
 from lib.method import sampling
 from lib.system import paths
 from lib.system.errors import UserError
@@ -62,7 +62,7 @@ def planted(images, labels=None, source="drawn"):
 
 
 def unique(characters):
-    return np.arange(characters * P).reshape(characters, P)
+    return np.arange(characters * N_POSES).reshape(characters, N_POSES)
 
 
 def stack(real_images, characters):
@@ -73,7 +73,7 @@ def stack(real_images, characters):
 
 
 def test_poses_are_the_published_animations_in_order():
-    assert len(POSES) == P == 178
+    assert len(POSES) == N_POSES == 178
     assert len(ANIMATIONS) == 21
     assert ANIMATIONS[18] == ("shoot", "down", 13)
     pose = POSES[7 + 7 + 7 + 7 + 8]  # four views of spellcast, then thrust up
@@ -97,7 +97,11 @@ def test_identity_joins_weapon_twins_and_nothing_else():
     data = planted(unique(4), labels)
     assert data.identity_of_character.tolist() == [1, 0, 1, 0]
     assert (data.n_characters, data.n_identities) == (4, 2)
-    assert data.character[P] == 1 and data.pose[P + 3] == 3 and data.identity[2 * P] == 1
+    assert (
+        data.character[N_POSES] == 1
+        and data.pose[N_POSES + 3] == 3
+        and data.identity[2 * N_POSES] == 1
+    )
 
 
 def test_distinct_images_are_numbered_by_first_appearance():
@@ -115,7 +119,7 @@ def test_reads_the_original_files_unchanged(real_images, capsys):
     assert np.array_equal(data.images, stack(real_images, [0, 1]))
     assert data.labels.tolist() == [[0] * 7, [0] * 6 + [1]]
     assert (
-        data.distinct.reshape(2, P)[0] == data.distinct.reshape(2, P)[1]
+        data.distinct.reshape(2, N_POSES)[0] == data.distinct.reshape(2, N_POSES)[1]
     ).sum() == 93  # frames that hide the weapon
     assert "670 of 672 characters missing (sprites_2.mat, " in capsys.readouterr().err
 
@@ -477,7 +481,7 @@ def test_images_shared_by_identities_stay_in_test_alone():
         "validation": False,
         "test": True,
     }
-    assert sum(map(len, split.values())) == 40 * P - 34  # 3 of 20 identities are in test
+    assert sum(map(len, split.values())) == 40 * N_POSES - 34  # 3 of 20 identities are in test
     assert np.array_equal(split["train"], sprites.split_by_identity(data, seed=1)["train"])
     assert not np.array_equal(split["test"], sprites.split_by_identity(data, seed=2)["test"])
 
@@ -485,15 +489,15 @@ def test_images_shared_by_identities_stay_in_test_alone():
 def test_sizes_of_the_published_split():
     data = Sprites(
         "sprites",
-        np.empty((672 * P, 0)),
+        np.empty((672 * N_POSES, 0)),
         LABELS,
         ATTRIBUTES,
         np.arange(672),
-        np.arange(672 * P),
+        np.arange(672 * N_POSES),
         "",
     )
     split = sprites.split_by_identity(data, seed=0)
-    assert {name: len(indices) // (2 * P) for name, indices in split.items()} == {
+    assert {name: len(indices) // (2 * N_POSES) for name, indices in split.items()} == {
         "train": 252,
         "validation": 34,
         "test": 50,
@@ -513,30 +517,34 @@ def test_too_few_identities_cannot_be_split():
 
 def test_groups_show_one_character_in_distinct_valid_poses():
     data = planted(unique(30))
-    indices = np.random.default_rng(0).permutation(30 * P)[: 15 * P]
+    indices = np.random.default_rng(0).permutation(30 * N_POSES)[: 15 * N_POSES]
     valid = sampling.valid_mask(data, np.sort(indices))
-    assert valid.shape == (30, P) and valid.sum() == len(indices) and valid.view(-1)[indices].all()
+    assert (
+        valid.shape == (30, N_POSES)
+        and valid.sum() == len(indices)
+        and valid.view(-1)[indices].all()
+    )
     for seed in range(20):
         groups = sampling.sample_groups(valid, 4, 16, torch.Generator().manual_seed(seed))
         assert groups.shape == (16, 4) and groups.dtype == torch.int64
-        assert (groups // P == groups[:, :1] // P).all() and len(
-            set((groups[:, 0] // P).tolist())
+        assert (groups // N_POSES == groups[:, :1] // N_POSES).all() and len(
+            set((groups[:, 0] // N_POSES).tolist())
         ) == 16
         assert all(len(set(row)) == 4 for row in groups.tolist())
         assert valid.view(-1)[groups].all()
 
 
 def test_groups_are_drawn_uniformly_and_by_the_generator_alone():
-    valid = torch.zeros(5, P, dtype=torch.bool)
+    valid = torch.zeros(5, N_POSES, dtype=torch.bool)
     valid[:4, :6] = True
     valid[4, 0] = True  # a single image makes no pair
-    counts = torch.zeros(5 * P)
+    counts = torch.zeros(5 * N_POSES)
     generator = torch.Generator().manual_seed(0)
     for _ in range(3000):
         counts[sampling.sample_groups(valid, 2, 2, generator).flatten()] += 1
-    assert counts.view(5, P)[4].sum() == 0 and counts.view(5, P)[:, 6:].sum() == 0
+    assert counts.view(5, N_POSES)[4].sum() == 0 and counts.view(5, N_POSES)[:, 6:].sum() == 0
     assert (
-        counts.view(5, P)[:4, :6] / 500 - 1
+        counts.view(5, N_POSES)[:4, :6] / 500 - 1
     ).abs().max() < 0.2  # 12,000 images over 24: 500 each, with a deviation of 22
     draws = [
         sampling.sample_groups(valid, 2, 3, torch.Generator().manual_seed(seed)).tolist()
@@ -546,10 +554,10 @@ def test_groups_are_drawn_uniformly_and_by_the_generator_alone():
 
 
 def test_few_characters_come_repeatedly_and_none_is_an_error():
-    valid = torch.zeros(3, P, dtype=torch.bool)
+    valid = torch.zeros(3, N_POSES, dtype=torch.bool)
     valid[:2] = True
     groups = sampling.sample_groups(valid, 4, 50, torch.Generator().manual_seed(0))
-    assert set((groups // P).flatten().tolist()) == {0, 1}
+    assert set((groups // N_POSES).flatten().tolist()) == {0, 1}
     with pytest.raises(
         UserError, match="no character has 4 images to train on: set group_size lower"
     ):

@@ -10,10 +10,10 @@ from lib.config import make_hparams
 from lib.data.images import to_float
 from lib.data.sprites import bayes_ceiling, split_by_identity
 from lib.evaluation.codes import encode_all
-from lib.evaluation.disentanglement import block_scores, told
+from lib.evaluation.disentanglement import block_scores, entropy_fraction
 from lib.evaluation.probes import (
+    IDENTITY_TARGETS,
     KINDS,
-    WHO,
     Probe,
     by_attributes,
     control_targets,
@@ -88,7 +88,7 @@ def verdict(s, z, kind="mlp"):
     """
     nats = np.array([[found["nats"] for found in scores(code, kind).values()] for code in (s, z)])
     entropy = np.log([3, 4, 5, POSES])
-    return block_scores(told(nats, entropy), np.array([True, True, True, False]))
+    return block_scores(entropy_fraction(nats, entropy), np.array([True, True, True, False]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -101,7 +101,7 @@ def test_perfect_codes_are_read_and_useless_and_constant_ones_are_not(kind):
     assert scores(PERFECT_Z, kind)["pose"]["accuracy"] > 0.97
     for code in (USELESS, np.ones((len(POSE), 3), np.float32)):
         for found in scores(code, kind).values():
-            assert found["accuracy"] <= found["chance"] + 0.12 and found["nats"] < 0.15
+            assert found["accuracy"] <= found["baseline"] + 0.12 and found["nats"] < 0.15
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -131,7 +131,7 @@ def test_leaks_are_ordered_by_their_share_whichever_code_leaks():
     ]
     for found, code in ((into_z, "z"), (into_s, "s")):
         gaps = [scores["gap"] for scores in found]
-        purity = [scores["disentanglement_of"][code] for scores in found]
+        purity = [scores["disentanglement_by_code"][code] for scores in found]
         assert gaps == sorted(gaps, reverse=True) and gaps[0] - gaps[-1] > 0.2
         assert purity == sorted(purity, reverse=True) and purity[0] - purity[-1] > 0.5
 
@@ -177,8 +177,8 @@ def test_no_constant_answer_beats_chance():
     probe = fit_probes("linear", USELESS * 0 + 1, {"t": target}, SPLITS, HP, seed=0)["t"]
     found = score(probe, target, SPLITS["test"], IDENTITY)
     assert (
-        found["chance"] == pytest.approx(0.7)
-        and found["accuracy"] <= found["chance"]
+        found["baseline"] == pytest.approx(0.7)
+        and found["accuracy"] <= found["baseline"]
         and found["nats"] == 0
     )
 
@@ -241,7 +241,7 @@ def test_no_probe_is_tested_on_an_image_it_was_trained_on(few_sprites):
     for parts in (unseen_poses(few_sprites, seed=0), split_by_identity(few_sprites, 0)):
         train, validation, test = (set(few_sprites.distinct[part]) for part in parts.values())
         assert test and not train & test and not train & validation and not validation & test
-    assert set(WHO) < set(probe_targets(few_sprites))
+    assert set(IDENTITY_TARGETS) < set(probe_targets(few_sprites))
 
 
 def test_targets_are_those_of_the_sprites(few_sprites):
@@ -270,7 +270,7 @@ def test_an_identity_by_its_attributes_is_right_or_at_chance_as_they_are(few_spr
     found = score(
         by_attributes(few_sprites, probes), few_sprites.identity, test, few_sprites.identity
     )
-    assert found["accuracy"] == 1 if certainty else found["accuracy"] <= found["chance"] < 1
+    assert found["accuracy"] == 1 if certainty else found["accuracy"] <= found["baseline"] < 1
     assert found["n"] == len(test)
 
 

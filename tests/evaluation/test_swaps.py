@@ -6,7 +6,7 @@ import torch
 
 from lib.config import make_hparams
 from lib.data.images import to_float
-from lib.data.sprites import POSES, P, split_by_identity
+from lib.data.sprites import N_POSES, POSES, split_by_identity
 from lib.evaluation.baselines import predictor_errors, predictors
 from lib.evaluation.swaps import (
     best_error,
@@ -43,8 +43,8 @@ class Planted(torch.nn.Module):
         return np.array([self.where[np.ascontiguousarray(a).tobytes()] for a in arrays])
 
     def transfer(self, x_z, x_s):
-        pose = self.find(x_s if self.takes_pose_of_s else x_z) % P
-        return to_float(self.images[self.find(x_s) // P * P + pose])
+        pose = self.find(x_s if self.takes_pose_of_s else x_z) % N_POSES
+        return to_float(self.images[self.find(x_s) // N_POSES * N_POSES + pose])
 
 
 @pytest.fixture(scope="module")
@@ -118,13 +118,13 @@ def test_predictors_know_what_they_should(few_sprites, splits):
     assert found["black"] > found["mean"] > found["pose_mean"]
     truth = few_sprites.images[swaps.target] / np.float32(255)
     assert found["black"] == pytest.approx((truth**2).mean(), rel=1e-5)
-    grid = few_sprites.images.reshape(-1, P, 60, 60, 3)
+    grid = few_sprites.images.reshape(-1, N_POSES, 60, 60, 3)
     train = np.unique(few_sprites.character[splits["train"]])
     s, z = swaps.s_image[0], swaps.z_image[0]
-    distance = ((grid[train, s % P] / 255.0 - few_sprites.images[s] / 255.0) ** 2).sum(
+    distance = ((grid[train, s % N_POSES] / 255.0 - few_sprites.images[s] / 255.0) ** 2).sum(
         axis=(1, 2, 3)
     )
-    expected = ((grid[train[distance.argmin()], z % P] / 255.0 - truth[0]) ** 2).mean()
+    expected = ((grid[train[distance.argmin()], z % N_POSES] / 255.0 - truth[0]) ** 2).mean()
     errors = predictor_errors(few_sprites, splits["train"], swaps)
     assert errors["retrieval"][0, 0] == pytest.approx(expected, rel=1e-4)
 
@@ -154,7 +154,7 @@ def test_swap_error_by_attribute_finds_what_z_brings_along(few_sprites, splits):
 
 
 def test_the_nearest_pose_of_a_true_image_is_itself(few_sprites):
-    images = few_sprites.images[[5, P + 7]] / np.float32(255)
+    images = few_sprites.images[[5, N_POSES + 7]] / np.float32(255)
     assert nearest_pose_error(images, few_sprites, np.array([0, 1]))[:, 0].tolist() == [0, 0]
     assert nearest_pose_error(images * 0, few_sprites, np.array([0, 1]))[:, 0].min() > 0
 
@@ -176,7 +176,7 @@ def test_swap_error_by_pose_is_of_the_image_that_is_named(few_sprites, splits):
 
 
 def test_poses_can_be_read_in_another_split(few_sprites, splits):
-    swaps = sample_swaps(few_sprites, splits["test"], 200, seed=0, poses_of=splits["train"])
+    swaps = sample_swaps(few_sprites, splits["test"], 200, seed=0, z_split=splits["train"])
     assert (
         np.isin(swaps.s_image, splits["test"]).all()
         and np.isin(swaps.z_image, splits["train"]).all()

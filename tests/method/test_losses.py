@@ -6,12 +6,12 @@ from torch.distributions import Normal, kl_divergence
 
 from lib.config import make_hparams
 from lib.method.losses import (
-    crossed_sources,
     forward_cycle_loss,
     kl_to_standard_normal,
     reparameterize,
     reverse_cycle_loss,
-    swap_partners,
+    s_index,
+    z_index,
 )
 from lib.method.networks import CycleVAE, Latents
 
@@ -87,10 +87,10 @@ def test_samples_have_the_mean_and_variance_of_q():
 
 
 def test_pairs_swap_with_each_other_and_groups_within_themselves():
-    assert swap_partners(2, 2, 1).tolist() == [1, 0, 3, 2]
-    assert swap_partners(2, 3, 1).tolist() == [1, 2, 0, 4, 5, 3]
+    assert s_index(2, 2, 1).tolist() == [1, 0, 3, 2]
+    assert s_index(2, 3, 1).tolist() == [1, 2, 0, 4, 5, 3]
     for shift in (1, 2, 3):
-        partner = swap_partners(5, 4, shift)
+        partner = s_index(5, 4, shift)
         assert (partner // 4 == torch.arange(20) // 4).all() and (partner != torch.arange(20)).all()
 
 
@@ -100,7 +100,7 @@ def test_forward_cycle_by_hand():
         [0, 0.5, 0.2], [0, 0.1, 0.6]
     )  # the s of the two differ by 0.4, so each swap misses pixel 2 by 0.4
     cycle = forward_cycle_loss(
-        Linear(), x, swap_partners(1, 2, 1), torch.zeros(2, 1), kl_weight=3.0, hp=hp
+        Linear(), x, s_index(1, 2, 1), torch.zeros(2, 1), kl_weight=3.0, hp=hp
     )
     kl = 0.5 * ((0.25 + 0.01) / 2 + math.exp(-40) - 1 + 40)
     assert cycle.reconstruction.item() == pytest.approx(0.16, rel=1e-5)
@@ -109,7 +109,7 @@ def test_forward_cycle_by_hand():
 
 
 def test_matched_groups_exchange_their_z():
-    assert crossed_sources(torch.tensor([True, True, False, False, False]), 2).tolist() == [
+    assert z_index(torch.tensor([True, True, False, False, False]), 2).tolist() == [
         2,
         3,
         0,
@@ -128,9 +128,9 @@ def test_forward_cycle_with_exchanged_z_by_hand():
     x = pixels(
         [0, 0.5, 0.2], [0, 0.1, 0.2], [0, 0.7, 0.6], [0, 0.1, 0.6]
     )  # z of the two first images differs by 0.2
-    source = crossed_sources(torch.tensor([True, True]), 2)
+    source = z_index(torch.tensor([True, True]), 2)
     cycle = forward_cycle_loss(
-        Linear(), x, swap_partners(2, 2, 1), torch.zeros(4, 1), kl_weight=0.0, hp=hp, source=source
+        Linear(), x, s_index(2, 2, 1), torch.zeros(4, 1), kl_weight=0.0, hp=hp, source=source
     )
     assert cycle.reconstruction.item() == pytest.approx((0.04 + 0 + 0.04 + 0) / 4, rel=1e-5)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lib.config import make_hparams
-from lib.data.sprites import P
+from lib.data.sprites import N_POSES
 from lib.evaluation.swaps import match_score
 from lib.method import matching
 from lib.method.matching import assign, features, find_matches
@@ -15,7 +15,7 @@ from lib.method.networks import CycleVAE, Latents
 from lib.method.sampling import sample_matched
 
 C = 12
-EVERY = torch.ones(C, P, dtype=torch.bool)
+EVERY = torch.ones(C, N_POSES, dtype=torch.bool)
 
 
 @pytest.fixture
@@ -29,9 +29,11 @@ def find(monkeypatch):
 
     def run(scale=1.0, noise=0.0, valid=EVERY, **overrides):
         rng = np.random.default_rng(0)
-        pose = np.concatenate([rng.permutation(P) for _ in range(C)])
-        planted = scale * rng.normal(size=(P, 8))[pose] + noise * rng.normal(size=(C * P, 8))
-        planted += 0.1 * rng.normal(size=(C, 8)).repeat(P, axis=0)
+        pose = np.concatenate([rng.permutation(N_POSES) for _ in range(C)])
+        planted = scale * rng.normal(size=(N_POSES, 8))[pose] + noise * rng.normal(
+            size=(C * N_POSES, 8)
+        )
+        planted += 0.1 * rng.normal(size=(C, 8)).repeat(N_POSES, axis=0)
         monkeypatch.setattr(
             matching, "encode_images", lambda model, images: Latents(*[torch.tensor(images)] * 3)
         )
@@ -39,7 +41,7 @@ def find(monkeypatch):
             matching, "features", lambda z_mu, images: [planted[of] for of in images]
         )
         matches = find_matches(
-            None, np.arange(C * P), valid, make_hparams("smoke", **overrides), seed=0
+            None, np.arange(C * N_POSES), valid, make_hparams("smoke", **overrides), seed=0
         )
         return matches, match_score(SimpleNamespace(pose=pose), matches)
 
@@ -49,7 +51,7 @@ def find(monkeypatch):
 def test_clean_features_are_matched_without_a_mistake(find):
     matches, same_pose = find()
     assert same_pose == 1
-    assert (matches.sort(dim=1).values == torch.arange(C * P).view(C, P)).all()
+    assert (matches.sort(dim=1).values == torch.arange(C * N_POSES).view(C, N_POSES)).all()
 
 
 def test_useless_features_are_matched_by_chance(find):
@@ -67,21 +69,21 @@ def test_images_that_may_not_be_used_are_not_matched(find):
     matches, same_pose = find(valid=valid)
     assert same_pose > 0.95
     assert (matches[3] == -1).all() and (matches[4] >= 0).sum() == 50
-    used = torch.zeros(C * P, dtype=torch.bool)
+    used = torch.zeros(C * N_POSES, dtype=torch.bool)
     used[matches[matches >= 0]] = True
-    assert torch.equal(used.view(C, P), valid)
+    assert torch.equal(used.view(C, N_POSES), valid)
 
 
 def test_the_nearest_of_several_ends_counts(find, monkeypatch):
     """The first start is said to end far from the images, in prototypes that are worth nothing."""
-    settle, ends = matching.settle, []
+    refine, ends = matching.refine_prototypes, []
 
     def first_spoilt(described, prototypes):
-        left, settled = settle(described, prototypes)
+        left, settled = refine(described, prototypes)
         ends.append(left)
         return (left, settled) if len(ends) > 1 else (10 * left, 0 * settled)
 
-    monkeypatch.setattr(matching, "settle", first_spoilt)
+    monkeypatch.setattr(matching, "refine_prototypes", first_spoilt)
     assert find(noise=0.1)[1] > 0.9
     assert len(ends) == matching.STARTS
 
@@ -95,13 +97,13 @@ def test_the_character_with_the_most_images_need_not_be_among_those_that_are_mat
     valid[1:, 100:] = False
     for most in range(C):  # whichever character it is
         found = find(valid=valid.roll(most, dims=0), match_characters=5)[0]
-        assert (found >= 0).any(dim=1).sum() == 5 and found.shape[1] in (100, P)
+        assert (found >= 0).any(dim=1).sum() == 5 and found.shape[1] in (100, N_POSES)
 
 
 def test_drawn_sprites_are_matched_better_than_by_chance_even_by_an_untrained_model(few_sprites):
     torch.manual_seed(0)
     hp = make_hparams("smoke")
-    valid = torch.ones(len(few_sprites.labels), P, dtype=torch.bool)
+    valid = torch.ones(len(few_sprites.labels), N_POSES, dtype=torch.bool)
     matches = find_matches(CycleVAE(hp), few_sprites.images, valid, hp, seed=0)
     assert match_score(few_sprites, matches) > 0.3
 
@@ -150,27 +152,27 @@ def test_assignment_by_hand():
 def test_groups_are_drawn_two_by_two_at_the_same_prototypes():
     generator = torch.Generator().manual_seed(0)
     rng = np.random.default_rng(0)
-    prototype = np.stack([rng.permutation(P) for _ in range(4)])  # of each image
-    matches = torch.from_numpy(np.argsort(prototype, axis=1) + P * np.arange(4)[:, None])
+    prototype = np.stack([rng.permutation(N_POSES) for _ in range(4)])  # of each image
+    matches = torch.from_numpy(np.argsort(prototype, axis=1) + N_POSES * np.arange(4)[:, None])
     seen = set()
     for _ in range(400):
         index, matched = sample_matched(EVERY[:4], matches, 3, 4, generator)
-        characters, places = index // P, torch.from_numpy(prototype.reshape(-1))[index]
+        characters, places = index // N_POSES, torch.from_numpy(prototype.reshape(-1))[index]
         assert (characters == characters[:, :1]).all() and len(set(characters[:, 0].tolist())) == 4
         assert matched.all() and torch.equal(places[0::2], places[1::2])
         assert all(len(set(row.tolist())) == 3 for row in places)
         seen |= set(places.flatten().tolist())
-    assert len(seen) == P
+    assert len(seen) == N_POSES
 
 
 def test_characters_without_common_prototypes_stay_as_they_were_drawn():
-    matches = torch.arange(3 * P).view(3, P).clone()
+    matches = torch.arange(3 * N_POSES).view(3, N_POSES).clone()
     matches[2] = -1
     generator = torch.Generator().manual_seed(0)
     drawn = []
     for _ in range(30):
         index, matched = sample_matched(EVERY[:3], matches, 4, 3, generator)
-        both = set((index[:2, 0] // P).tolist()) == {0, 1}
+        both = set((index[:2, 0] // N_POSES).tolist()) == {0, 1}
         assert matched.tolist() == [both, both, False]
         assert all(len(set(row.tolist())) == 4 for row in index)
         drawn.append(both)

@@ -13,7 +13,7 @@ from lib.method.training import fit
 from lib.system import paths
 from lib.system.devices import choose_device
 from lib.system.errors import UserError
-from lib.system.files import held
+from lib.system.files import exclusive_lock
 
 CPU = torch.device("cpu")
 TINY = dict(images_seen=640, batch_images=32, lr_warmup=3)
@@ -211,7 +211,7 @@ def test_weights_that_an_update_broke_are_not_kept(few_sprites, reports, monkeyp
 
 def test_a_run_is_trained_by_one_process(few_sprites, reports):
     with (
-        held(reports / "tiny" / "model.pt", "training run 'tiny'"),
+        exclusive_lock(reports / "tiny" / "model.pt", "training run 'tiny'"),
         pytest.raises(UserError, match=r"process \d+ is training run"),
     ):
         train(few_sprites)

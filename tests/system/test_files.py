@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lib.system.errors import UserError
-from lib.system.files import held, read_json, write_json, written
+from lib.system.files import atomic_write, exclusive_lock, read_json, write_json
 from lib.system.paths import ROOT
 
 
@@ -30,11 +30,11 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path):
         pytest.raises(
             UserError, match=r"cannot write .*a.json \(No space left on device\): free space"
         ),
-        written(path) as file,
+        atomic_write(path) as file,
     ):
         file.write(b"half")
         raise OSError(28, "No space left on device")
-    with pytest.raises(KeyboardInterrupt), written(path) as file:
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as file:
         raise KeyboardInterrupt
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(path, {"a": float("nan")})
@@ -73,8 +73,8 @@ def test_a_damaged_object_is_named(tmp_path, content):
 
 HOLD = """
 from pathlib import Path
-from lib.system.files import held
-with held(Path(sys.argv[1]), "at work"):
+from lib.system.files import exclusive_lock
+with exclusive_lock(Path(sys.argv[1]), "at work"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -85,17 +85,17 @@ def test_a_lock_names_its_owner_and_heals_after_a_kill(tmp_path):
     assert owner.stdout.readline() == "held\n"
     with (
         pytest.raises(UserError, match=f"^process {owner.pid} is at work: wait$"),
-        held(tmp_path / "lock", "at work", "wait"),
+        exclusive_lock(tmp_path / "lock", "at work", "wait"),
     ):
         pytest.fail("two held it")
     owner.kill()
     owner.wait()
-    with held(tmp_path / "lock", "at work", "wait"):
+    with exclusive_lock(tmp_path / "lock", "at work", "wait"):
         assert (tmp_path / ".lock.lock").read_text() == f"process {os.getpid()}"
 
 
 def test_a_lock_without_a_remedy_is_waited_for(tmp_path):
-    with held(tmp_path / "lock", "at work"):
+    with exclusive_lock(tmp_path / "lock", "at work"):
         waiting = child(HOLD, tmp_path / "lock")
         assert waiting.stdout.readline() == f"process {os.getpid()} is at work: waiting for it\n"
     assert waiting.stdout.readline() == "held\n"
@@ -108,7 +108,7 @@ def test_a_disk_without_locks_is_said_and_used(tmp_path, monkeypatch, capsys):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", without)
-    with held(tmp_path / "lock", "at work", "wait"):
+    with exclusive_lock(tmp_path / "lock", "at work", "wait"):
         assert (
             capsys.readouterr().out
             == f"{tmp_path} has no locks (No locks available): see that nothing else there is at"
