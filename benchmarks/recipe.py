@@ -31,7 +31,6 @@ from lib.evaluation.swaps import psnr, reconstruction_swaps, sample_swaps, summa
 from lib.method.matching import find_matches
 from lib.method.networks import CycleVAE
 from lib.method.runs import new_run
-from lib.method.sampling import valid_mask
 from lib.method.training import fit
 from lib.report.figures import recipe_figure, write_figure
 from lib.system import paths
@@ -71,7 +70,7 @@ def images_in(seconds: float, sprites: Sprites, device: torch.device) -> list[in
     matches included.
     """
     train = split_by_identity(sprites, 0)["train"]
-    valid = valid_mask(sprites, train)
+    valid = torch.from_numpy(sprites.mask(train))
     rows = [settings(row) for row in range(len(CHANGES))]
     models = [CycleVAE(hp) for hp in rows]
     steps = [

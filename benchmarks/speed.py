@@ -31,7 +31,7 @@ from lib.data.sprites import SIZE, SOURCES, Sprites, split_by_identity
 from lib.method.losses import kl_to_standard_normal, reparameterize
 from lib.method.networks import CycleVAE
 from lib.method.parallel import Objective
-from lib.method.sampling import sample_groups, valid_mask
+from lib.method.sampling import Sampler, sample_groups
 from lib.method.step import make_optimizers, train_step
 from lib.system.errors import cli_errors
 from lib.system.files import write_json
@@ -49,7 +49,7 @@ class PickledPairs(Dataset):
     """
 
     def __init__(self, folder: Path, sprites: Sprites, train: np.ndarray) -> None:
-        valid, generator = valid_mask(sprites, train), torch.Generator().manual_seed(0)
+        valid, generator = torch.from_numpy(sprites.mask(train)), torch.Generator().manual_seed(0)
         self.paths = [folder / f"{number}.pickle" for number in range(PICKLES)]
         for path in self.paths:
             index = sample_groups(valid, 2, 1, generator).flatten()
@@ -113,21 +113,14 @@ def reference_steps(sprites: Sprites, train: np.ndarray, folder: Path) -> Iterat
 def our_steps(
     model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams, device: torch.device
 ) -> Iterator[None]:
-    """The training step of `lib.method`, with what `fit` does for each: each `next` is one."""
+    """The training step of `lib.method`, with the batch that `fit` draws for each: each `next` is one."""
     model.to(device, memory_format=torch.channels_last)
     optimizers, objective = make_optimizers(model, hp), Objective(model, device)
-    images = torch.from_numpy(images).to(device)
     generator = torch.Generator().manual_seed(0)
-    for step in count():
-        index = sample_groups(valid, hp.group_size, hp.batch_images // hp.group_size, generator)
-        train_step(
-            objective,
-            optimizers,
-            to_float(images[index.flatten().to(device)]),
-            step % hp.steps,
-            hp,
-            generator,
-        )
+    sampler = Sampler(torch.from_numpy(images).to(device), valid, hp, generator)
+    for number in count():
+        step = number % hp.steps
+        train_step(objective, optimizers, sampler.draw(step), step, hp)
         yield
 
 
@@ -167,7 +160,7 @@ def measure(
     each.
     """
     train = split_by_identity(sprites, 0)["train"]
-    valid = valid_mask(sprites, train)
+    valid = torch.from_numpy(sprites.mask(train))
     torch.manual_seed(0)
     paper, fast = make_hparams("paper"), make_hparams("fast")
     with tempfile.TemporaryDirectory(prefix="cycle-vae-speed-") as folder:

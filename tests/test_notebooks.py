@@ -7,9 +7,8 @@ import re
 
 import pytest
 
-from lib.commands.run_all import NOTEBOOKS
 from lib.config import make_hparams
-from lib.system.paths import ROOT
+from lib.system.paths import NOTEBOOKS, ROOT
 
 PATHS = [ROOT / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS]
 

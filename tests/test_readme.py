@@ -7,11 +7,10 @@ import re
 
 import pytest
 
-from lib.commands.run_all import NOTEBOOKS
 from lib.report.build import BENCHMARKS
 from lib.report.findings import attribute_probes, by_attributes, chosen_probe
 from lib.report.findings import leak as leaked
-from lib.system.paths import ROOT
+from lib.system.paths import NOTEBOOKS, ROOT
 
 README = ROOT / "README.md"
 RUNS = {"drawn": "drawn sprites", "sprites": "2D Sprites"}

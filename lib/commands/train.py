@@ -1,18 +1,20 @@
-"""Training in several processes, on several cores, GPUs or machines; notebook 2 then finds the run
-finished and shows it.
+"""Train a run without its notebook, in one process or in several that share each batch.
 
-    torchrun --nproc-per-node 2 -m lib.commands.train NAME --source sprites --preset fast --seed 0
+    python -m lib.commands.train NAME --source sprites --processes 2
+    torchrun --nproc-per-node 2 -m lib.commands.train NAME --source sprites  # several machines
 
-Every process calls `lib.method.training.fit`, which shares each batch among them; `./run_all.sh
---processes N` starts this. The processes of a CPU talk through gloo, those of CUDA through nccl,
-one GPU each. Started without torchrun it is one process.
+Notebook 2 then finds the run finished and shows it. Notebook 1 must have made the data.
 """
 
 import argparse
 import json
+import logging
 import os
+import sys
 
 from torch import distributed
+from torch.distributed import run as torchrun
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from lib.config import PRESETS, make_hparams
 from lib.data.sprites import SOURCES, load_sprites, split_by_identity
@@ -27,28 +29,49 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m lib.commands.train", description=__doc__.splitlines()[0], allow_abbrev=False
     )
-    parser.add_argument("--source", choices=SOURCES, required=True)
-    parser.add_argument("--preset", choices=tuple(PRESETS), default="fast")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("run", help="the name of the run: its folder under reports/")
-    parser.add_argument(
-        "--overrides", type=json.loads, default={}, metavar="JSON", help="hyper-parameters by name"
-    )
+    add = parser.add_argument
+    add("run", help="the name of the run: its folder under reports/")
+    add("--source", choices=SOURCES, required=True)
+    add("--preset", choices=tuple(PRESETS), default="fast")
+    add("--seed", type=int, default=0)
+    add("--overrides", type=json.loads, default={}, metavar="JSON", help="hyper-parameters by name")
+    add("--processes", type=int, default=1, metavar="N", help="default: 1")
     options = parser.parse_args()
-    with cli_errors("lib.commands.train", speaks=os.environ.get("RANK", "0") == "0"):
-        try:
-            hp = make_hparams(options.preset, **options.overrides)
-            device = join_processes()
-            sprites = load_sprites(options.source)
-            splits = split_by_identity(sprites, options.seed)
-            run = new_run(options.run, sprites, options.preset, options.seed, hp)
-            monitor = swap_monitor(
-                sprites, validation_swaps(sprites, splits["validation"], options.seed)
-            )
-            fit(run, sprites, splits["train"], device, monitor)
-        finally:
-            if distributed.is_initialized():
-                distributed.destroy_process_group()
+    is_first = os.environ.get("RANK", "0") == "0"
+    with cli_errors("lib.commands.train", speaks=is_first):
+        if options.processes > 1 and "WORLD_SIZE" not in os.environ:
+            start_processes(options.processes, sys.argv[1:])
+        else:
+            train(options)
+
+
+def train(options: argparse.Namespace) -> None:
+    """The training of this process."""
+    try:
+        hp = make_hparams(options.preset, **options.overrides)
+        device = join_processes()
+        sprites = load_sprites(options.source)
+        splits = split_by_identity(sprites, options.seed)
+        run = new_run(options.run, sprites, options.preset, options.seed, hp)
+        watched = validation_swaps(sprites, splits["validation"], options.seed)
+        fit(run, sprites, splits["train"], device, swap_monitor(sprites, watched))
+    finally:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def start_processes(processes: int, arguments: list[str]) -> None:
+    """Run this command in several processes of this machine; exits with 1 where one of them fails.
+
+    The process that fails says why, so torchrun is silent.
+    """
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    workers = ["--standalone", f"--nproc-per-node={processes}", "-m", "lib.commands.train"]
+    try:
+        torchrun.main([*workers, *arguments])
+    except ChildFailedError:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,21 @@
-"""Sprites drawn by code: game characters with the structure and the truth of the published 2D
-Sprites, and no foreign art.
+"""Sprites drawn by code: the structure and the truth of the published 2D Sprites, our own art.
 
-How a picture is made
-  1. `MOVES` holds 17 numbers for every frame of every action: where the body, hands, feet and
-     weapon are, in the character's
-     own space (right, up, forward). `make_pose` projects them to the screen for the view that the
-     character faces, so one row serves all four views, and right is left seen from the other side,
-     weapon hand included.
-  2. Each of `PARTS` draws one layer of one pose, for every value of the attribute that it shows: a
-     canvas (60, 60) of materials
-     and tones, 0 where nothing is. A layer knows nothing of the other attributes, so each is drawn
-     once.
-  3. `draw_characters` lays the layers of a character over each other, far ones first, and colours
-     them with its palette.
+How an image is made
+  1. `MOVES` has 17 numbers for every frame of every action: the places of body, hands, feet and
+     weapon in the space of the character (right, up, forward). `make_pose` projects them for the
+     view that the character faces. So one row serves all four views.
+  2. Each of `PARTS` draws one layer for every pose and every value of its attribute: a canvas
+     (60, 60) of materials and tones, 0 where it is empty. A layer depends on one attribute only.
+  3. `draw_characters` stacks the layers of a character, the far ones first, and colours them.
 
-Characters come in twins that differ in the weapon alone, and a weapon is out only in the middle of
-a thrust, a slash or a shot, so twins are equal to the bit in the other poses. All arithmetic is on
-small numbers, by operations that IEEE 754 rounds in one way: the images are the same on every
-machine.
+Characters come in twins that differ in the weapon alone. A weapon is out only in the middle of a
+thrust, a slash or a shot, so the other images of twins are equal to the bit. All arithmetic is on
+small numbers and rounds in one way (IEEE 754), so the images are the same on every machine.
 
-To add a hat: (1) in `ATTRIBUTES`, before the weapon, add `"hat": ("none", "cone")`; (2) write
+To add a hat: (1) add `"hat": ("none", "cone")` to `ATTRIBUTES`, before the weapon; (2) write
 `draw_hat(canvas, pose, value)`, which paints around `pose.head` with `fill`, and nothing for value
-0; (3) add `Part("hat", draw_hat, lambda pose: 2.5)` to `PARTS`, where 2.5 puts it just in front of
-the hair; (4) for a new colour add one to `MATERIALS`. Characters then double.
+0; (3) add `Part("hat", draw_hat, lambda pose: 2.5)` to `PARTS`: 2.5 is just in front of the hair;
+(4) add a new colour to `MATERIALS`. The number of characters then doubles.
 """
 
 import itertools
@@ -36,11 +29,9 @@ from tqdm import tqdm
 
 from lib.data.sprites import ACTIONS, N_POSES, POSES, SIZE, VIEWS, Sprites, distinct_images
 
-# Names these images, so that data made by another version is made anew: change it whenever one of
-# them changes, as a test of their SHA-256 will say. (It is what was once computed from the bytes of
-# this file, so that stored runs stay valid.)
+# Names this version of the images. Change it whenever an image changes; a test compares SHA-256.
 FINGERPRINT = "drawn 1ddb39a7babf059a7eb4ff7996859f292a89dd19f4248642ffc260b3a454ee33"
-ATTRIBUTES = {  # the values of each, in the order of their numbers; the weapon is the last
+ATTRIBUTES = {  # the values of each, in the order of their numbers; the weapon comes last
     "skin": ("pale", "brown", "green"),
     "hair_style": ("short", "spiky", "long", "ponytail"),
     "hair_colour": ("blond", "auburn", "black", "white"),
@@ -70,9 +61,8 @@ MATERIALS = {  # RGB in plain light; "skin" and "hair" are the character's own
 }
 OUTLINE, DARK, MID, LIGHT = range(4)
 TONES = np.array((30, 68, 100, 122))  # per cent of a material's colour
-CODE = {
-    name: 1 + len(TONES) * i for i, name in enumerate(MATERIALS)
-}  # a pixel of a canvas is CODE[material] + tone
+# a pixel of a canvas is CODE[material] + tone
+CODE = {name: 1 + len(TONES) * i for i, name in enumerate(MATERIALS)}
 
 
 # A frame: body (drop, back, lean); right, then left hand from its shoulder (out, up, forward);
@@ -136,15 +126,10 @@ MOVES = {
         13 -43  23    8   0   2    8   0   2  -62   0 -65   0    0   0   0    0""",
 }
 HIP, SPINE, ARM, LEG = 16, 11, 12, 14  # the height of the hip and lengths, pixels
-GROUND, TILT = (
-    52,
-    0.4,
-)  # the screen row of the soles; rows down for a pixel towards the viewer (we look from above)
-
-
+GROUND = 52  # the screen row of the soles
+TILT = 0.4  # rows down for a pixel towards the viewer, because we look from above
 FACING = {"up": (1, 0, 0, -1), "left": (0, -1, -1, 0), "down": (-1, 0, 0, 1), "right": (0, 1, 1, 0)}
 MIRROR = np.array([[1, 1, 1], [-1, 1, 1]])  # a character's right and left
-
 
 # A skeleton on the screen, points as (column, row); plural fields are pairs, the right of the
 # character first. `gaze` is the view of the head, "up" also where it hangs so low that only hair is
@@ -240,9 +225,7 @@ def shift(mask: np.ndarray, dx: int, dy: int) -> np.ndarray:
 
 
 def fill(canvas: np.ndarray, mask: np.ndarray, material: str, bevel: int = 1) -> None:
-    """Paints a shape with an outline around it, lit from the upper left over an edge of `bevel`
-    pixels.
-    """
+    """Paints a shape with an outline, lit from the upper left over an edge of `bevel` pixels."""
     code = CODE[material]
     canvas[
         (shift(mask, 1, 0) | shift(mask, -1, 0) | shift(mask, 0, 1) | shift(mask, 0, -1)) & ~mask
@@ -423,9 +406,7 @@ def draw_weapon(canvas: np.ndarray, pose: Pose, value: int) -> None:
 
 
 class Part(NamedTuple):
-    """One layer: the attribute whose values it shows, its drawing, and its depth in a pose; the
-    deepest is laid first.
-    """
+    """One layer: its attribute, its drawing, and its depth in a pose (the deepest first)."""
 
     attribute: str
     draw: Callable[[np.ndarray, Pose, int], None]
@@ -433,14 +414,12 @@ class Part(NamedTuple):
 
 
 def arm_depth(pose: Pose, i: int) -> float:
-    """In front of everything or behind it; under the head alone when the character lies on its
-    face.
-    """
+    """In front of everything or behind it; just under the head where the character lies."""
     return (3 if pose.gaze == pose.view else 0.5) if pose.arms_in_front[i] else -3
 
 
 def weapon_depth(pose: Pose) -> float:
-    """A bow is held before the left hand, what else there is under the fingers of the right one."""
+    """A bow is in front of the left hand, other weapons are under the fingers of the right one."""
     return arm_depth(pose, 1) + 0.5 if pose.action == "shoot" else arm_depth(pose, 0) - 0.5
 
 
@@ -456,11 +435,10 @@ PARTS = (
 
 
 def character_labels() -> np.ndarray:
-    """(C, L) uint8: a quarter of all combinations, in which the values of any two attributes occur
-    together equally often.
+    """(C, L) uint8: a quarter of all combinations; the values of any two attributes are balanced.
 
-    Outfits differ in two attributes or more, so a held-out one cannot be had by copying its
-    neighbour.
+    Two outfits (hair, torso, arms and legs) differ in at least two attributes. Skin and weapon vary
+    freely, so an identity has neighbours that differ in the skin alone.
     """
     every = np.array(
         list(itertools.product(*(range(len(values)) for values in ATTRIBUTES.values()))),
@@ -473,9 +451,7 @@ def character_labels() -> np.ndarray:
 
 
 def draw_characters(labels: np.ndarray, progress: bool = False) -> np.ndarray:
-    """Images (C * 178, 60, 60, 3) uint8 of the characters with these values (C, L) of `ATTRIBUTES`,
-    in the order of `POSES`.
-    """
+    """(C * N_POSES, 60, 60, 3) uint8 images of characters with these attribute values (C, L)."""
     poses = [make_pose(ACTIONS[p["action"]], VIEWS[p["view"]], p["frame"]) for p in POSES]
     order = np.argsort(
         [[part.depth(pose) for part in PARTS] for pose in poses], axis=1, kind="stable"
@@ -517,9 +493,7 @@ def draw_characters(labels: np.ndarray, progress: bool = False) -> np.ndarray:
 
 
 def draw_sprites(progress: bool = True) -> Sprites:
-    """The drawn data set, always the same: 384 characters (192 identities, each with both weapons)
-    in 178 poses.
-    """
+    """The drawn data set: 384 characters (192 identities with both weapons) in 178 poses."""
     labels = character_labels()
     images = draw_characters(labels, progress)
     return Sprites(

@@ -1,5 +1,6 @@
-"""Images change their form here and nowhere else: uint8 (N, H, W, 3) at rest, float32 (B, 3, H, W)
-in [0, 1] in flight.
+"""Images change their form here and nowhere else.
+
+At rest they are uint8 (N, H, W, 3). In flight they are float32 (B, 3, H, W) in [0, 1].
 """
 
 import numpy as np
@@ -8,23 +9,12 @@ from torch import Tensor
 
 
 def to_float(images: np.ndarray | Tensor, device: torch.device | str | None = None) -> Tensor:
-    """Images uint8 (..., 60, 60, 3) as float32 (B, 3, 60, 60) in [0, 1], in memory still with the
-    channels last.
-    """
+    """(..., H, W, 3) uint8 to (B, 3, H, W); in memory the channels stay last."""
     images = torch.as_tensor(images, device=device)
     return images.reshape(-1, *images.shape[-3:]).permute(0, 3, 1, 2).float().div_(255)
 
 
 def to_uint8(images: Tensor) -> np.ndarray:
-    """Images (B, 3, 60, 60), clamped to [0, 1] and rounded, as uint8 (B, 60, 60, 3)."""
-    return (
-        images.detach()
-        .clamp(0, 1)
-        .mul(255)
-        .round()
-        .byte()
-        .permute(0, 2, 3, 1)
-        .cpu()
-        .contiguous()
-        .numpy()
-    )
+    """(B, 3, H, W), clamped to [0, 1] and rounded, to (B, H, W, 3) uint8."""
+    levels = images.detach().clamp(0, 1).mul(255).round().byte()
+    return levels.permute(0, 2, 3, 1).cpu().contiguous().numpy()

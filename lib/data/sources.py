@@ -1,18 +1,23 @@
-"""Where sprites come from: the published archive, found or downloaded, or drawn by code."""
+"""Where sprites come from: the published archive, found or downloaded, or code that draws them."""
 
-import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
 
 from lib.data import drawn
-from lib.data.archive import ARCHIVE, _archive_files, _fingerprint, read_archive
-from lib.data.sprites import Sprites, load_sprites, save_sprites, stored_path
+from lib.data.archive import ARCHIVE, archive_files, archive_fingerprint, read_archive
+from lib.data.sprites import (
+    Sprites,
+    arrays_to_sprites,
+    load_sprites,
+    sprites_to_arrays,
+    stored_path,
+)
 from lib.system import paths
-from lib.system.download import _fetch
+from lib.system.download import download
 from lib.system.errors import UserError
-from lib.system.files import exclusive_lock
+from lib.system.files import cached
 
 MIRRORS = (
     f"http://www-personal.umich.edu/~reedscot/files/{ARCHIVE}",
@@ -23,68 +28,64 @@ MIRRORS = (
 def create_sprites(
     source: str, archive: str | Path | None = None, progress: bool = True
 ) -> Sprites:
-    """The sprites of a source, from `data/<source>.npz` as long as what it was made from did not
-    change, else made anew.
+    """The sprites of a source, stored in `data/<source>.npz` until their source changes.
 
-    `source` is "sprites" (see `find_archive`) or "drawn"; an archive is never downloaded here.
+    Source "drawn" is drawn by code. Source "sprites" is read from the archive (`find_archive`);
+    where it was put away, the stored sprites count. Nothing is downloaded.
+
+    Raises: UserError where there is neither an archive nor a stored copy.
     """
     path = stored_path(source)
     if source == "drawn":
-        fingerprint = drawn.FINGERPRINT
-    else:
-        found = find_archive(archive)
-        if found is None and path.exists():
-            return load_sprites(source)
-        if found is None:
-            raise UserError(
-                f"there are no 2D Sprites here: give --archive PATH ({ARCHIVE} or its extracted"
-                f" folder), put it into {paths.DATA / 'raw'}, or fetch it with --download"
-            )
-        fingerprint = _fingerprint(_archive_files(found))
-    with exclusive_lock(path, f"making {path}"):
-        try:
-            return load_sprites(source, fingerprint)
-        except UserError:  # missing, outdated or damaged: made anew
-            sprites = (
-                drawn.draw_sprites(progress) if source == "drawn" else read_archive(found, progress)
-            )
-        sprites = dataclasses.replace(sprites, fingerprint=fingerprint)
-        save_sprites(sprites)
-    return sprites
+        return _stored(path, drawn.FINGERPRINT, lambda: drawn.draw_sprites(progress))
+    found = find_archive(archive)
+    if found is not None:
+        fingerprint = archive_fingerprint(archive_files(found))
+        return _stored(path, fingerprint, lambda: read_archive(found, progress))
+    if path.exists():
+        return load_sprites(source)
+    raise UserError(
+        f"there are no 2D Sprites here: give --archive PATH ({ARCHIVE} or its extracted folder),"
+        f" put it into {paths.DATA / 'raw'}, or fetch it with --download"
+    )
+
+
+def _stored(path: Path, fingerprint: str, make: Callable[[], Sprites]) -> Sprites:
+    arrays = cached(path, fingerprint, lambda: sprites_to_arrays(make()))
+    try:
+        return arrays_to_sprites(arrays)
+    except (KeyError, ValueError):
+        raise UserError(f"{path} is damaged: remove it, then run the same command again") from None
 
 
 def find_archive(archive: str | Path | None = None) -> Path | None:
-    """The archive given, else that of $CYCLE_VAE_ARCHIVE (both unchecked), else `data/raw` or None
-    where it holds none.
-    """
+    """`archive`, else $CYCLE_VAE_ARCHIVE, else `data/raw` if it holds one, else None."""
     if named := archive or os.environ.get("CYCLE_VAE_ARCHIVE"):
         return Path(named)
     raw = paths.DATA / "raw"
-    return raw if raw.exists() and _archive_files(raw) else None
+    return raw if raw.exists() and archive_files(raw) else None
 
 
 def default_source(archive: str | Path | None = None) -> str:
-    """The source "sprites" where an archive, or `data/sprites.npz` made from one, is present, else
-    "drawn".
-    """
+    """ "sprites" where an archive or its stored copy is present, else "drawn"."""
     return "sprites" if find_archive(archive) or stored_path("sprites").exists() else "drawn"
 
 
 def download_archive(
     mirrors: Sequence[str] = MIRRORS, progress: bool = True, timeout: float = 30
 ) -> Path:
-    """Fetches the archive to `data/raw`, from the first mirror that has it; an interrupted download
-    goes on where it stopped.
+    """Download the archive to `data/raw` from the first mirror that works.
 
-    Raises `UserError` naming what each mirror failed with. What arrived is checked by reading it
-    (`create_sprites`).
+    `create_sprites` checks its content when it reads it.
+
+    Raises: UserError that says why each mirror failed.
     """
     target, failures = paths.DATA / "raw" / ARCHIVE, []
     target.parent.mkdir(parents=True, exist_ok=True)
     for mirror in mirrors:
         if not target.exists():
             try:
-                _fetch(mirror, target, progress, timeout)
+                download(mirror, target, progress, timeout)
             except (OSError, HTTPException, ValueError) as error:
                 failures.append(f"{mirror} failed ({error})")
     if not target.exists():

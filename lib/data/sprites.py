@@ -1,24 +1,20 @@
-"""2D Sprites (Reed et al., NIPS 2015) as arrays: the structure and the truth, the stored form, the
-split.
+"""2D Sprites (Reed et al., NIPS 2015) as arrays: structure, truth, split and stored form.
 
-C characters, P = 178 poses, N = C * P images; image n shows character n // P in pose n % P, for
-every character the same action, view and frame, so the true image of every swap (s of one
-character, z of another's pose) exists. Images are uint8 (N, 60, 60, 3) at rest; `lib.batches`
-brings them in flight, `lib.sources` is where they come from.
+C characters, N_POSES = 178 poses, N = C * N_POSES images. Image n shows character n // N_POSES in
+pose n % N_POSES. All characters have the same poses (action, view, frame), so each swap, the s of
+one character and the z of another's pose, has a true image.
 """
 
-import dataclasses
 import hashlib
-import zipfile
-import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from lib.system import paths
 from lib.system.errors import UserError
-from lib.system.files import atomic_write
+from lib.system.files import READ_ERRORS, read_arrays, write_arrays
 
 SIZE = 60  # pixels, both sides
 ACTIONS = ("spellcast", "thrust", "walk", "slash", "shoot", "hurt")
@@ -44,30 +40,25 @@ POSES = np.array(  # (178,): index into ACTIONS, index into VIEWS, frame
 )
 N_POSES = len(POSES)
 SOURCES = ("sprites", "drawn")
-READ_ERRORS = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    TypeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)  # of a damaged .npz
 
 
 @dataclass(frozen=True, eq=False)
 class Sprites:
-    """A data set and its truth; `identity` joins the characters that differ in the weapon alone
-    (weapon twins).
-    """
+    """A data set. An identity joins the characters that differ in the weapon alone (twins)."""
 
     source: str  # "sprites" or "drawn"
     images: np.ndarray  # (N, 60, 60, 3) uint8
     labels: np.ndarray  # (C, L) uint8 values of the attributes; the last is the weapon
     attributes: tuple[str, ...]  # L names
-    numbers: np.ndarray  # (C,) number of each character in its source, where some may be missing
-    distinct: np.ndarray  # (N,) int32, equal exactly where two images are equal to the bit: 0..D-1
-    fingerprint: str  # what the arrays were made from
+    numbers: np.ndarray  # (C,) number of each character in its source; some may be missing
+    distinct: np.ndarray  # (N,) int32 from 0 to D-1; equal images have equal numbers
+    fingerprint: str  # changes with the source of the arrays
+
+    def mask(self, indices: np.ndarray) -> np.ndarray:
+        """(C, N_POSES) bool: which poses of which characters the image indices name."""
+        mask = np.zeros(len(self.images), dtype=bool)
+        mask[indices] = True
+        return mask.reshape(-1, N_POSES)
 
     @property
     def n_characters(self) -> int:
@@ -99,22 +90,19 @@ class Sprites:
 
 
 def distinct_images(images: np.ndarray) -> np.ndarray:
-    """(N,) int32 cluster ids of images (N, ...), equal exactly where images are equal, numbered by
-    first appearance.
-    """
+    """(N,) int32: equal numbers for images (N, ...) that are equal to the bit, from 0."""
     seen: dict[bytes, int] = {}
     rows = np.ascontiguousarray(images).reshape(len(images), -1)
-    return np.array(
-        [seen.setdefault(hashlib.sha256(row).digest(), len(seen)) for row in rows], dtype=np.int32
-    )
+    digests = (hashlib.sha256(row).digest() for row in rows)
+    return np.array([seen.setdefault(digest, len(seen)) for digest in digests], dtype=np.int32)
 
 
 def bayes_ceiling(distinct: np.ndarray, target: np.ndarray) -> float:
-    """The best accuracy that any classifier of one image can reach where equal images bear
-    different targets.
+    """The best accuracy of any classifier of one image: equal images may have different targets.
 
-    Of each set of equal images (equal `distinct`, (N,)) at best the most frequent target (N,) is
-    named right.
+    Of equal images, a classifier can name the most frequent target at best.
+
+    Shapes: `distinct` and `target` (N,).
     """
     pairs, counts = np.unique(np.stack([distinct, target]), axis=1, return_counts=True)
     best = np.zeros(distinct.max() + 1)
@@ -123,13 +111,13 @@ def bayes_ceiling(distinct: np.ndarray, target: np.ndarray) -> float:
 
 
 def split_by_identity(sprites: Sprites, seed: int) -> dict[str, np.ndarray]:
-    """Sorted int64 image indices of train, validation (10 % of the identities) and test (15 %).
+    """Sorted image indices of train, validation (10 % of the identities) and test (15 %).
 
-    A split by character would put a twin, half of whose images are the same, on either side. As
-    even different identities share a few images (a hidden weapon is not all that a frame can hide),
-    an image that is also in test is left out of validation and of train, and one that is in
-    validation out of train: no split has an image of another, to the bit. Raises `UserError` for
-    fewer than six identities: each split needs two, to swap between.
+    A split by character would separate twins, half of whose images are equal. Even different
+    identities share a few images, where the weapon and more is hidden. So an image that is in test
+    is left out of validation and train, and one that is in validation is left out of train.
+
+    Raises: UserError for fewer than six identities, because each split needs two for a swap.
     """
     count = sprites.n_identities
     if count < 6:
@@ -139,59 +127,46 @@ def split_by_identity(sprites: Sprites, seed: int) -> dict[str, np.ndarray]:
         )
     order = np.random.default_rng(seed).permutation(count)
     test, validation = max(2, round(0.15 * count)), max(2, round(0.10 * count))
-    parts = {
-        "test": order[:test],
-        "validation": order[test : test + validation],
-        "train": order[test + validation :],
-    }
-    identity, taken, split = sprites.identity, np.zeros(sprites.distinct.max() + 1, dtype=bool), {}
+    test_part, validation_part, train_part = np.split(order, [test, test + validation])
+
+    split, taken = {}, np.zeros(sprites.distinct.max() + 1, dtype=bool)
+    parts = {"test": test_part, "validation": validation_part, "train": train_part}
     for name, identities in parts.items():
-        split[name] = np.flatnonzero(np.isin(identity, identities) & ~taken[sprites.distinct])
+        is_member = np.isin(sprites.identity, identities)
+        split[name] = np.flatnonzero(is_member & ~taken[sprites.distinct])
         taken[sprites.distinct[split[name]]] = True
     return {name: split[name] for name in ("train", "validation", "test")}
 
 
+def sprites_to_arrays(sprites: Sprites) -> dict[str, np.ndarray]:
+    return {field.name: np.asarray(getattr(sprites, field.name)) for field in fields(Sprites)}
+
+
+def arrays_to_sprites(arrays: Mapping[str, np.ndarray]) -> Sprites:
+    """Raises KeyError or ValueError where these arrays are no sprites."""
+    values = {field.name: arrays[field.name] for field in fields(Sprites)}
+    values |= {name: str(values[name]) for name in ("source", "fingerprint")}
+    values["attributes"] = tuple(values["attributes"].tolist())
+    sprites = Sprites(**values)
+    if sprites.images.shape != (len(sprites.labels) * N_POSES, SIZE, SIZE, 3):
+        raise ValueError(f"images of shape {sprites.images.shape}")
+    return sprites
+
+
 def save_sprites(sprites: Sprites) -> Path:
-    """Writes `data/<source>.npz`, whole or not at all: zip at level 1, a third of the time of
-    np.savez_compressed to load.
-    """
-    path = paths.DATA / f"{sprites.source}.npz"
-    with (
-        atomic_write(path) as file,
-        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as members,
-    ):
-        for field in dataclasses.fields(Sprites):
-            with members.open(f"{field.name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(
-                    member, np.asarray(getattr(sprites, field.name)), allow_pickle=False
-                )
+    """Write `data/<source>.npz` atomically."""
+    path = stored_path(sprites.source)
+    write_arrays(path, sprites_to_arrays(sprites))
     return path
 
 
-def load_sprites(source: str, fingerprint: str | None = None) -> Sprites:
-    """What `save_sprites` wrote; raises `UserError` where it is missing, broken, or made from other
-    than `fingerprint` says.
-    """
-    path, remedy = (
-        stored_path(source),
-        "run notebooks/01_create_sprites.ipynb or ./run_all.sh to create it",
-    )
+def load_sprites(source: str) -> Sprites:
+    """The sprites in `data/<source>.npz`. Raises UserError where they are absent or damaged."""
+    path = stored_path(source)
+    remedy = "run notebooks/01_create_sprites.ipynb or ./run_all.sh to create it"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if fingerprint not in (None, str(file["fingerprint"])):
-                raise UserError(f"{path} was made from something else: {remedy} again")
-            values = {field.name: file[field.name] for field in dataclasses.fields(Sprites)}
-        values |= {
-            "fingerprint": str(values["fingerprint"]),
-            "attributes": tuple(values["attributes"].tolist()),
-        }
-        sprites = Sprites(**{**values, "source": source})
-        if str(values["source"]) != source or sprites.images.shape != (
-            len(sprites.labels) * N_POSES,
-            SIZE,
-            SIZE,
-            3,
-        ):
+        sprites = arrays_to_sprites(read_arrays(path))
+        if sprites.source != source:
             raise ValueError
     except FileNotFoundError:
         raise UserError(f"there is no {path} yet: {remedy}") from None
@@ -201,7 +176,7 @@ def load_sprites(source: str, fingerprint: str | None = None) -> Sprites:
 
 
 def stored_path(source: str) -> Path:
-    """Where the sprites of a source are kept; raises `UserError` for an unknown source."""
+    """`data/<source>.npz`. Raises UserError for an unknown source."""
     if source not in SOURCES:
         raise UserError(f"there is no source '{source}': choose one of {', '.join(SOURCES)}")
     return paths.DATA / f"{source}.npz"

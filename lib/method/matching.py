@@ -1,16 +1,12 @@
-"""Matches: which images of different characters show one pose, as far as z and the images
-themselves can tell.
+"""Our extension: match images of different characters that show the same pose, without labels.
 
-The published losses never see what a swap between characters should have been, so what z says of
-its own character is never corrected, and nothing teaches the decoder to take it from s instead. But
-once z knows poses roughly, images that are alike in z and in outline show one pose, and then the
-truth is at hand: the z of one decoded with the s of the other should give the other. So a training
-that has come some way looks for such matches and goes on with them, as self-labelling does for
-classes (Asano et al., ICLR 2020). No pose is named and no pair given. What is assumed, beyond which
-images show the same character, is that characters are seen in about the same poses, each at most
-once.
+The published losses never see the true image of a swap between characters, so z may keep what it
+knows about the character. But once z knows poses roughly, images that are alike in z, edges and
+outline show the same pose. Then the z of the one and the s of the other must decode to the other.
+Matches are found once, as self-labelling finds classes (Asano et al., ICLR 2020). They assume that
+characters are seen in about the same poses, each at most once. No pose is named, no pair is given.
 
-C characters, P = 178 images of each; K prototypes, as many as the most images that a character has.
+C characters, N_POSES images of each; K prototypes of poses; D features.
 """
 
 from collections.abc import Iterable
@@ -28,104 +24,87 @@ from lib.data.images import to_float
 from lib.data.sprites import N_POSES, SIZE
 from lib.method.networks import CycleVAE, encode_images
 
-STARTS = 8  # characters that the prototypes begin as, in turn
-ROUNDS = 6  # of assigning and averaging, which has settled by then
+STARTS = 8  # characters that the prototypes start from, one after the other
+ROUNDS = 6  # of assigning and averaging; more change nothing
 ROUND_CHARACTERS = 60  # characters that the prototypes are averaged over
-COMPONENTS = 48  # principal components that are kept of pooled images
+COMPONENTS = 48  # principal components of the pooled images
 Z_VARIANCE = 0.25  # total variance of z among the features
-
-
-# what else: averaged over so many of 60 pixels, each way, and of which total variance
-PARTS = (("edges", 2, 0.5), ("edges", 4, 0.5), ("outline", 4, 1.0))
+# the other features: what they show, over how many of 60 pixels each way, their total variance
+POOLED = (("edges", 2, 0.5), ("edges", 4, 0.5), ("outline", 4, 1.0))
 
 
 def find_matches(
     model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams, seed: int
 ) -> Tensor:
-    """Match the images (N, 60, 60, 3) that `valid` (C, P) admits, of hp.match_characters characters
-    at most.
+    """Match the images (N, 60, 60, 3) that `valid` (C, N_POSES) admits.
 
-    Returns (C, K) int64, the index of each character's image at each prototype, -1 where it has
-    none; images of different characters at one prototype are held to show one pose. The prototypes
-    begin as the `features` of one character and become means over characters, whose images are
-    assigned to them in turn (`refine_prototypes`). Of STARTS such beginnings, with characters drawn by `seed`,
-    the one that ends nearest to the images counts: most end in a worse optimum.
+    The prototypes start as the features of one character and become means over characters. Most
+    starts end in a poor optimum, so the best of STARTS counts.
+
+    Returns: (C, K) int64, the image of each character at each prototype, -1 where it has none.
     """
     rng = np.random.default_rng(seed)
     characters = rng.permutation(np.flatnonzero(valid.numpy().any(axis=1)))[: hp.match_characters]
-    counts = np.count_nonzero(valid.numpy()[characters], axis=1)
     index = [character * N_POSES + np.flatnonzero(valid[character]) for character in characters]
     z_mu = encode_images(model, images[np.concatenate(index)]).z_mu.numpy()
-    described = features(z_mu, (images[of] for of in index))
+    feature_sets = features(z_mu, (images[rows] for rows in index))
+    averaged = [feature_sets[c] for c in rng.permutation(len(characters))[:ROUND_CHARACTERS]]
+    counts = np.array([len(rows) for rows in index])
+    starts = np.flatnonzero(counts == counts.max())[:STARTS]
+    ends = [refine_prototypes(averaged, feature_sets[start]) for start in starts]
+    _, prototypes = min(ends, key=lambda end: end[0])
 
-    some = [described[c] for c in rng.permutation(len(described))[:ROUND_CHARACTERS]]
-    whole = np.flatnonzero(counts == counts.max())
-    _, prototypes = min(
-        (refine_prototypes(some, described[start]) for start in whole[:STARTS]),
-        key=lambda settled: settled[0],
-    )
     matches = torch.full((len(valid), len(prototypes)), -1)
-    for character, of, own in zip(characters, index, described, strict=True):
-        matches[character, assign(own, prototypes)] = torch.from_numpy(of)
+    for character, rows, feature_set in zip(characters, index, feature_sets, strict=True):
+        matches[character, assign(feature_set, prototypes)] = torch.from_numpy(rows)
     return matches
 
 
 def refine_prototypes(
-    described: list[np.ndarray], prototypes: np.ndarray
+    feature_sets: list[np.ndarray], prototypes: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """Prototypes (K, D) as means of the images that are assigned to them, ROUNDS times; and what
-    distance, squared, is left.
-    """
-    whole = np.concatenate(described)
+    """Assign images to prototypes (K, D) and average them, ROUNDS times: (distance left, means)."""
+    every = np.concatenate(feature_sets)
     for _ in range(ROUNDS):
-        chosen = np.concatenate([assign(own, prototypes) for own in described])
-        left = float(np.square(whole - prototypes[chosen]).sum())
-        sums, members = (
-            np.zeros_like(prototypes),
-            np.bincount(chosen, minlength=len(prototypes))[:, None],
-        )
-        np.add.at(sums, chosen, whole)
+        chosen = np.concatenate([assign(feature_set, prototypes) for feature_set in feature_sets])
+        distance = float(np.square(every - prototypes[chosen]).sum())
+        members = np.bincount(chosen, minlength=len(prototypes))[:, None]
+        sums = np.zeros_like(prototypes)
+        np.add.at(sums, chosen, every)
         prototypes = np.where(members > 0, sums / np.maximum(members, 1), prototypes)
-    return left, prototypes
+    return distance, prototypes
+
+
+def assign(features: np.ndarray, prototypes: np.ndarray) -> np.ndarray:
+    """(n,) a different one of K >= n prototypes for each image, at the least squared distance.
+
+    Otherwise frames that look alike would share a prototype, and others would have none.
+    """
+    return linear_sum_assignment(cdist(features, prototypes, "sqeuclidean"))[1]
 
 
 def features(z_mu: np.ndarray, images: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """What images are matched by, for each character (n, D): z, the edges and the outline, in the
-    proportions given above.
+    """(n, D) of each character's images (n, 60, 60, 3): z (N, Z), edges and outline, scaled.
 
-    `images` are those of each character (n, 60, 60, 3), z_mu (N, Z) the codes of all of them in
-    that order. Edges (how much the brightness of neighbouring pixels differs) and outline (where an
-    image is not black) are averaged over squares of pixels, and what a character's images have in
-    common is taken off: its mean. Colours tell more of who it is than these do.
+    Colours and the mean edges and outline are left out, because they show the character.
     """
-    pooled: list[list[np.ndarray]] = [[] for _ in PARTS]
-    for own in images:
-        x = to_float(own)
+    pooled: list[list[np.ndarray]] = [[] for _ in POOLED]
+    for character_images in images:
+        x = to_float(character_images)
         brightness = F.pad(x.mean(dim=1, keepdim=True), (0, 1, 0, 1), mode="replicate")
         steps = [brightness.diff(dim=2)[..., :-1], brightness.diff(dim=3)[..., :-1, :]]
-        drawn = {
-            "edges": torch.cat(steps, dim=1).abs(),
-            "outline": (x > 0).any(dim=1, keepdim=True).float(),
-        }
-        for (kind, pixels, _), into in zip(PARTS, pooled, strict=True):
-            coarse = F.avg_pool2d(drawn[kind], pixels * x.shape[-1] // SIZE).flatten(1)
-            into.append((coarse - coarse.mean(dim=0)).numpy())
-    variances = (Z_VARIANCE, *(variance for *_, variance in PARTS))
-    parts = (z_mu, *(_principal_components(np.concatenate(part)) for part in pooled))
-    scaled = [
-        part * np.sqrt(v / (part.var(axis=0).sum() + 1e-12))
-        for part, v in zip(parts, variances, strict=True)
-    ]
-    return np.split(np.concatenate(scaled, axis=1), np.cumsum([len(own) for own in pooled[0]])[:-1])
+        outline = (x > 0).any(dim=1, keepdim=True).float()
+        maps = {"edges": torch.cat(steps, dim=1).abs(), "outline": outline}
+        for (kind, pixels, _), parts in zip(POOLED, pooled, strict=True):
+            coarse = F.avg_pool2d(maps[kind], pixels * x.shape[-1] // SIZE).flatten(1)
+            parts.append((coarse - coarse.mean(dim=0)).numpy())
 
-
-def assign(described: np.ndarray, prototypes: np.ndarray) -> np.ndarray:
-    """The prototype (n,) of each of n images, each another of the K >= n, by the least sum of
-    squared distances.
-
-    Without that constraint frames that look alike would share one, and others have none.
-    """
-    return linear_sum_assignment(cdist(described, prototypes, "sqeuclidean"))[1]
+    blocks = [z_mu, *(_principal_components(np.concatenate(parts)) for parts in pooled)]
+    variances = [Z_VARIANCE, *(variance for *_, variance in POOLED)]
+    for k, (block, variance) in enumerate(zip(blocks, variances, strict=True)):
+        blocks[k] = block * np.sqrt(variance / (block.var(axis=0).sum() + 1e-12))
+    ends = np.cumsum([len(part) for part in pooled[0]])[:-1]
+    return np.split(np.concatenate(blocks, axis=1), ends)
 
 
 def _principal_components(x: np.ndarray) -> np.ndarray:

@@ -1,47 +1,32 @@
-"""Training in several processes that share each batch."""
+"""Training in several processes, which share each batch: on several cores, GPUs or machines."""
 
 import os
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from lib.config import HParams
 from lib.method.networks import CycleVAE
 from lib.system.devices import choose_device
 from lib.system.errors import UserError
 
+COMPILE_STEPS = 50_000  # on a GPU torch.compile takes half a minute, which shorter runs do not save
 
-def join_processes() -> torch.device:
-    """This process's device, after it has joined the others that torchrun started with it, if any.
-    Raises `UserError`.
-    """
-    device = choose_device()
-    if "WORLD_SIZE" not in os.environ:
-        return device
-    if device.type == "cpu":
-        torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ["WORLD_SIZE"])))
-    if device.type == "mps":
-        raise UserError("mps serves one process: leave out --processes, or set --device cpu")
-    if device.type == "cuda":
-        local = int(os.environ["LOCAL_RANK"])
-        if local >= torch.cuda.device_count():
-            raise UserError(
-                f"there are {torch.cuda.device_count()} GPUs: ask for that many processes, or set"
-                " --device cpu"
-            )
-        device = torch.device("cuda", local)
-        torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return device
+
+class Share(NamedTuple):
+    """The part of each batch that this process trains on."""
+
+    rank: int = 0  # its number, from 0
+    world: int = 1  # how many parts there are
 
 
 class Objective(nn.Module):
-    """A loss as the forward pass of a module, which is what DistributedDataParallel and autocast
-    take hold of.
+    """Calls a loss with the model: the forward pass that autocast and DistributedDataParallel see.
 
-    On cuda it computes in bfloat16 where that is safe; CPUs without instructions for it would only
-    be slower.
+    CUDA computes in bfloat16 where that is safe.
     """
 
     def __init__(self, model: CycleVAE, device: torch.device) -> None:
@@ -54,19 +39,64 @@ class Objective(nn.Module):
             return loss(self.model, *arguments)
 
 
-def shares(hp: HParams) -> tuple[int, int]:
-    """(which share of every batch this process trains on, number of shares): (0, 1) without
-    torch.distributed.
+def make_objective(model: CycleVAE, device: torch.device, world: int, steps: int) -> nn.Module:
+    """The `Objective` of this process, for so many steps; on CUDA with TF32, and compiled."""
+    objective = Objective(model, device)
+    if world > 1:  # the reverse cycle uses half of the parameters
+        objective = DistributedDataParallel(objective, find_unused_parameters=True)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        if steps >= COMPILE_STEPS:
+            model.encoder.compile()
+            model.decoder.compile()
+    return objective
 
-    Raises `UserError` where the batch cannot be shared: the groups of a share are taken two by two.
+
+def join_processes() -> torch.device:
+    """Join the processes that torchrun started with this one, if any; returns its device.
+
+    The processes of a CPU talk through gloo, those of CUDA through nccl, one GPU each.
+
+    Raises: UserError where the device cannot serve so many processes.
+    """
+    device = choose_device()
+    if "WORLD_SIZE" not in os.environ:
+        return device
+    if device.type == "cpu":
+        torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ["WORLD_SIZE"])))
+    if device.type == "mps":
+        raise UserError("mps serves one process: leave out --processes, or set --device cpu")
+    if device.type == "cuda":
+        local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local >= gpus:
+            raise UserError(
+                f"there are {gpus} GPUs: ask for that many processes, or set --device cpu"
+            )
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return device
+
+
+def batch_share(hp: HParams) -> Share:
+    """The share of this process; the whole batch where it is alone.
+
+    Raises: UserError where the batch cannot be shared: groups are taken two by two.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
-        return 0, 1
+        return Share()
     world = distributed.get_world_size()
-    whole = 2 * world * hp.group_size
-    if hp.batch_images % whole:
+    unit = 2 * world * hp.group_size
+    if hp.batch_images % unit:
         raise UserError(
             f"{world} processes cannot share batch_images {hp.batch_images}: set it to a multiple"
-            f" of {whole}"
+            f" of {unit}"
         )
-    return distributed.get_rank(), world
+    return Share(distributed.get_rank(), world)
+
+
+def mean_over_processes(values: Tensor, world: int) -> Tensor:
+    """The mean of a tensor over all processes."""
+    if world > 1:
+        distributed.all_reduce(values)
+    return values / world

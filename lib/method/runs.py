@@ -1,24 +1,41 @@
-"""A training, finished or under way, and its files: model.pt and checkpoint.pt."""
+"""A run: one training, its files model.pt and checkpoint.pt, its progress bar and history."""
 
+import contextlib
 import dataclasses
 import io
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from lib.config import HParams
 from lib.data.sprites import Sprites
 from lib.method.networks import CycleVAE
+from lib.method.parallel import Share, mean_over_processes
+from lib.method.schedules import learning_rate
+from lib.method.step import Optimizers
 from lib.system.errors import UserError
-from lib.system.files import atomic_write
+from lib.system.files import atomic_write, exclusive_lock
 from lib.system.paths import run_dir
+
+CHECKPOINT_SECONDS = 30
+LOGGED_POINTS = 200  # rows of the history, at least
+LOGGED_STEPS = 250  # steps from one row to the next, at most: a checkpoint may be due there
+MONITORED_POINTS = 20  # rows in which the model is measured
+
+Monitor = Callable[[CycleVAE], dict[str, float]]
+OnLog = Callable[[dict[str, float]], None]
 
 
 @dataclass
 class Run:
-    """A training, finished or under way: what it is, its model, and what happened."""
+    """A training, finished or not: its settings, its model and its history."""
 
     name: str
     source: str
@@ -26,11 +43,11 @@ class Run:
     seed: int
     hp: HParams
     model: CycleVAE
-    data: str  # fingerprint of the images it was trained on
+    data: str  # fingerprint of the training images
     device: str = "cpu"
     step: int = 0
     seconds: float = 0.0
-    matches: Tensor | None = None  # that the training goes by, see `lib.matching`
+    matches: Tensor | None = None  # see `lib.method.matching.find_matches`
     history: list[dict[str, float]] = field(default_factory=list)
 
     @property
@@ -43,51 +60,139 @@ class Run:
 
 
 def new_run(name: str, sprites: Sprites, preset: str, seed: int, hp: HParams) -> Run:
-    """An untrained run; weights are drawn from `seed`."""
+    """A run that is not trained yet; `seed` draws its weights."""
     torch.manual_seed(seed)
     return Run(name, sprites.source, preset, seed, hp, CycleVAE(hp), sprites.fingerprint)
 
 
-def save_run(
-    run: Run,
-    optimizers: tuple[torch.optim.Optimizer, ...] = (),
-    generator: torch.Generator | None = None,
-) -> Path:
-    """Write `model.pt` of a finished run, or `checkpoint.pt` of one under way with all that is
-    needed to go on.
+def training_lock(run: Run) -> contextlib.AbstractContextManager[None]:
+    """Lets one process at a time train this run; raises UserError in the second."""
+    remedy = "wait until it is done, or give this one another name"
+    return exclusive_lock(run.folder / "model.pt", f"training run '{run.name}'", remedy)
+
+
+class TrainingLog(contextlib.AbstractContextManager):
+    """Follows a training: the progress bar, the history of the run, and its checkpoints.
+
+    Only the first of several processes shows and writes.
     """
-    state = {
-        **{
-            f.name: getattr(run, f.name)
-            for f in dataclasses.fields(run)
-            if f.name not in ("hp", "model")
-        },
-        "hp": dataclasses.asdict(run.hp),
-        "weights": run.model.state_dict(),
-    }
-    if generator is not None:
-        state |= {
-            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-            "generator": generator.get_state(),
+
+    def __init__(
+        self,
+        run: Run,
+        optimizers: Optimizers,
+        generator: torch.Generator,
+        share: Share,
+        monitor: Monitor | None,
+        on_log: OnLog | None,
+    ) -> None:
+        self.run, self.optimizers, self.generator, self.share = run, optimizers, generator, share
+        self.monitor, self.on_log = monitor, on_log
+        self.terms: dict[str, list[Tensor]] = {}  # of the steps since the last row
+        self.every = max(1, min(run.hp.steps // LOGGED_POINTS, LOGGED_STEPS))
+        self.monitor_every = max(1, run.hp.steps // MONITORED_POINTS // self.every) * self.every
+        self.started, self.saved = time.monotonic() - run.seconds, time.monotonic()
+        self.pairs = run.hp.batch_images / 2  # of a step
+        self.bar = tqdm(
+            total=run.hp.steps * self.pairs,
+            initial=run.step * self.pairs,
+            unit="pair",
+            unit_scale=True,
+            desc="training",
+            dynamic_ncols=True,
+            disable=share.rank > 0,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def show(self, activity: str) -> None:
+        self.bar.set_description(activity)
+
+    def add(self, terms: dict[str, Tensor], x: Tensor) -> None:
+        """Record the terms of the last step, which was on the images x (B, 3, H, W).
+
+        Raises: UserError where a term, or what the model makes of x, is not finite.
+        """
+        run, first = self.run, self.share.rank == 0
+        for name, value in terms.items():
+            self.terms.setdefault(name, []).append(value)
+        self.bar.update(self.pairs)
+        if run.step % self.every and not run.finished:
+            return
+
+        means = self._mean_terms()
+        save_now = first and (run.finished or time.monotonic() - self.saved > CHECKPOINT_SECONDS)
+        # The terms come from the weights before the last update. Saved weights must work after it.
+        if not np.isfinite(list(means.values())).all() or (save_now and not _works(run.model, x)):
+            raise UserError(
+                f"the loss is not finite at step {run.step} of run '{run.name}': lower"
+                f" learning_rate ({run.hp.learning_rate}); the last checkpoint is kept"
+            )
+        self._add_row(means)
+        if save_now and not run.finished:
+            save_run(run, self.optimizers, self.generator)
+            self.saved = time.monotonic()
+
+    def _mean_terms(self) -> dict[str, float]:
+        means = torch.stack([torch.stack(values).float().mean() for values in self.terms.values()])
+        means = mean_over_processes(means, self.share.world)
+        named = dict(zip(self.terms, means.tolist(), strict=True))
+        self.terms.clear()
+        return named
+
+    def _add_row(self, means: dict[str, float]) -> None:
+        run, first = self.run, self.share.rank == 0
+        self.bar.set_postfix({name: f"{mean:.3g}" for name, mean in means.items()}, refresh=False)
+        run.seconds = time.monotonic() - self.started
+        row = {
+            "images": run.step * run.hp.batch_images,
+            "seconds": run.seconds,
+            "learning_rate": learning_rate(run.step - 1, run.hp),
+            **means,
         }
+        if self.monitor and first and (run.step % self.monitor_every == 0 or run.finished):
+            run.model.eval()
+            row |= self.monitor(run.model)
+            run.model.train()
+        run.history.append(row)
+        if self.on_log and first:
+            self.on_log(row)
+
+
+@torch.no_grad()
+def _works(model: CycleVAE, x: Tensor) -> bool:
+    """Whether reconstructions of x and samples of z are finite."""
+    z_mu, z_logvar, s = model.encode(x)
+    return bool(model.decode(z_mu, s).isfinite().all() and z_logvar.exp().isfinite().all())
+
+
+def save_run(
+    run: Run, optimizers: Optimizers | None = None, generator: torch.Generator | None = None
+) -> Path:
+    """Write `model.pt`; with optimizers and generator, `checkpoint.pt`, which can be resumed."""
+    fields = {f.name: getattr(run, f.name) for f in dataclasses.fields(run) if f.name != "model"}
+    state = fields | {"hp": dataclasses.asdict(run.hp), "weights": run.model.state_dict()}
     path = run.folder / ("model.pt" if generator is None else "checkpoint.pt")
-    write_state(path, state)
+    if generator is not None:
+        state["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]
+        state["generator"] = generator.get_state()
+    buffer = io.BytesIO()  # torch.save into a file would hide why it could not be written
+    torch.save(state, buffer)
+    with atomic_write(path) as file:
+        file.write(buffer.getbuffer())
     if generator is None:
         (run.folder / "checkpoint.pt").unlink(missing_ok=True)
     return path
 
 
-def write_state(path: Path, state: dict) -> None:
-    """Write `state` for torch.load, whole or not at all. Raises `UserError` as `written`."""
-    buffer = io.BytesIO()  # for torch.save would hide the reason why it could not write to a file
-    torch.save(state, buffer)
-    with atomic_write(path) as file:
-        file.write(buffer.getbuffer())
-
-
 def load_run(name: str, device: torch.device | str = "cpu") -> Run:
-    """A finished run, its model in evaluation mode on `device`. Raises `UserError` where there is
-    none.
+    """A finished run, its model in evaluation mode on `device`.
+
+    Raises: UserError where there is none, or where its file is damaged.
     """
     path = run_dir(name) / "model.pt"
     if not path.exists():
@@ -101,40 +206,19 @@ def load_run(name: str, device: torch.device | str = "cpu") -> Run:
     return Run(model=model.to(device, memory_format=torch.channels_last).eval(), **state)
 
 
-def _resume(
-    run: Run, optimizers: tuple[torch.optim.Optimizer, ...], generator: torch.Generator
-) -> None:
-    """Bring `run` to the state of its finished model or else its checkpoint, if the folder has one
-    of the same settings.
+def resume(run: Run, optimizers: Optimizers, generator: torch.Generator) -> None:
+    """Bring `run` to the state of its model.pt, else of its checkpoint.pt, if it has one.
+
+    Raises: UserError where these have other settings, or are damaged.
     """
-    path = next(
-        (p for p in (run.folder / "model.pt", run.folder / "checkpoint.pt") if p.exists()), None
-    )
-    if path is None:
-        return
-    state = _read(path)
-    new = {
-        "source": run.source,
-        "preset": run.preset,
-        "seed": run.seed,
-        "data": run.data,
-        **dataclasses.asdict(run.hp),
-    }
-    old = {
-        **{name: state[name] for name in ("source", "preset", "seed", "data")},
-        **dataclasses.asdict(state["hp"]),
-    }
-    differing = [
-        f"{name} {old.get(name)}, not {value}"
-        for name, value in new.items()
-        if old.get(name) != value
+    found = [
+        path for path in (run.folder / "model.pt", run.folder / "checkpoint.pt") if path.exists()
     ]
-    if differing:
-        raise UserError(
-            f"reports/{run.name} holds a run with {'; '.join(differing[:3])}: name this one with"
-            " --run, or start afresh with --fresh"
-        )
-    _load_weights(run.model, state["weights"], path)
+    if not found:
+        return
+    state = _read(found[0])
+    _check_settings(run, state)
+    _load_weights(run.model, state["weights"], found[0])
     for name in ("step", "seconds", "history", "device", "matches"):
         setattr(run, name, state[name])
     if "generator" in state:
@@ -143,10 +227,23 @@ def _resume(
         generator.set_state(state["generator"])
 
 
+def _check_settings(run: Run, state: dict) -> None:
+    names = ("source", "preset", "seed", "data")
+    wanted = {name: getattr(run, name) for name in names} | dataclasses.asdict(run.hp)
+    stored = {name: state[name] for name in names} | dataclasses.asdict(state["hp"])
+    different = [
+        f"{name} {stored[name]}, not {value}"
+        for name, value in wanted.items()
+        if stored[name] != value
+    ]
+    if different:
+        raise UserError(
+            f"reports/{run.name} holds a run with {'; '.join(different[:3])}: name this one with"
+            " --run, or start afresh with --fresh"
+        )
+
+
 def _read(path: Path) -> dict:
-    """The content of a model or checkpoint. Raises `UserError` where it cannot be read or another
-    version wrote it.
-    """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         known = {f.name for f in dataclasses.fields(Run)} - {"model"} | {"weights"}
@@ -173,6 +270,6 @@ def _load_weights(model: CycleVAE, weights: dict[str, Tensor], path: Path) -> No
 
 def _other_version(path: Path) -> UserError:
     return UserError(
-        f"{path.name} in reports/{path.parent.name} is of another version of this program: start"
-        " afresh with --fresh"
+        f"{path.name} in reports/{path.parent.name} comes from another version of this program:"
+        " start afresh with --fresh"
     )

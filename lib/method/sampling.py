@@ -1,36 +1,101 @@
-"""Batches: groups of images of one character, drawn by index."""
+"""Batches: B images in G groups of hp.group_size, each group of one of C characters."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lib.data.sprites import N_POSES, Sprites
+from lib.config import HParams
+from lib.data.images import to_float
+from lib.data.sprites import N_POSES
 from lib.system.errors import UserError
 
 
-def valid_mask(sprites: Sprites, indices: np.ndarray) -> Tensor:
-    """BoolTensor (C, 178): which pose of which character is among the image indices."""
-    mask = torch.zeros(len(sprites.images), dtype=torch.bool)
-    mask[torch.as_tensor(indices)] = True
-    return mask.view(-1, N_POSES)
+class Batch(NamedTuple):
+    """The images and the random numbers of one step; in several processes, the part of one."""
+
+    x: Tensor  # (B, 3, H, W) in [0, 1], in groups of hp.group_size images of one character
+    s_index: Tensor  # (B,) the image that gives s to each image: another of the same character
+    z_index: Tensor  # (B,) the image that gives z: itself, or a matched one of another character
+    noise: Tensor  # (B, Z) ~ N(0, I), to sample z
+    prior_z: Tensor | None  # (B/2, Z) ~ N(0, I) for the reverse cycle; None in a step without one
+
+
+@dataclass
+class Sampler:
+    """Draws batches from one generator on the CPU: a seed gives the same ones on every device.
+
+    Each of `world` processes draws the whole batch and returns its part, number `rank`.
+    """
+
+    images: Tensor  # (N, H, W, 3) uint8, on the device that trains
+    valid: Tensor  # (C, N_POSES) bool: which of them may be drawn
+    hp: HParams
+    generator: torch.Generator
+    rank: int = 0
+    world: int = 1
+    matches: Tensor | None = None  # see `lib.method.matching.find_matches`
+
+    def draw(self, step: int) -> Batch:
+        size, device = self.hp.group_size, self.images.device
+        groups = self.hp.batch_images // size
+        if self.matches is None:
+            index = sample_groups(self.valid, size, groups, self.generator)
+            matched = torch.zeros(groups, dtype=torch.bool)
+        else:
+            index, matched = sample_matched(self.valid, self.matches, size, groups, self.generator)
+        index, matched = (part.chunk(self.world)[self.rank] for part in (index, matched))
+
+        x = to_float(self.images[index.flatten().to(device)])
+        s_from = s_index(len(index), size, shift=1 + step % (size - 1)).to(device)
+        z_from = z_index(matched, size).to(device)
+        noise = self._normal(len(x))
+        reverse = step % self.hp.reverse_every == 0
+        return Batch(
+            x, s_from, z_from, noise, self._normal(len(index) // 2 * size) if reverse else None
+        )
+
+    def _normal(self, n: int) -> Tensor:
+        noise = torch.randn(n * self.world, self.hp.z_dim, generator=self.generator)
+        return noise[self.rank * n : (self.rank + 1) * n].to(self.images.device)
+
+
+def s_index(groups: int, group_size: int, shift: int) -> Tensor:
+    """(B,) the image `shift` places on in the same group; groups of two are the published pairs."""
+    index = torch.arange(groups * group_size).view(groups, group_size)
+    return index.roll(-shift, dims=1).flatten()
+
+
+def z_index(matched: Tensor, group_size: int) -> Tensor:
+    """(B,) the image at the same place in the paired group, or itself where not `matched` (G,)."""
+    index = torch.arange(len(matched) * group_size).view(-1, group_size)
+    exchanged = index.clone()
+    paired = len(matched) // 2 * 2
+    exchanged[:paired] = index[:paired].view(-1, 2, group_size).flip(1).flatten(0, 1)
+    return torch.where(matched[:, None], exchanged, index).flatten()
+
+
+def paired_characters(images: int, group_size: int) -> Tensor:
+    """(2, n) images of two different characters: those of groups 2i, and those of groups 2i + 1."""
+    pairs = images // (2 * group_size)
+    index = torch.arange(pairs * 2 * group_size).view(pairs, 2, group_size)
+    return index.transpose(0, 1).flatten(1)
 
 
 def sample_groups(
     valid: Tensor, group_size: int, groups: int, generator: torch.Generator
 ) -> Tensor:
-    """LongTensor (groups, group_size) of image indices: each row one character in distinct poses,
-    drawn uniformly.
+    """(G, group_size) image indices: each row shows one character in different poses.
 
-    `valid` (C, 178) says what may be drawn. A character comes once, as long as there are enough
-    with `group_size` images.
+    No character comes twice while there are enough. Raises UserError where none has enough images.
     """
-    # counted by NumPy, in one thread: on busy cores torch's threads would wait milliseconds for
-    # each other, every step
+    # NumPy counts in one thread. On busy cores torch's threads would wait for each other.
     able = torch.from_numpy(np.flatnonzero(np.count_nonzero(valid.numpy(), axis=1) >= group_size))
     if len(able) == 0:
         raise UserError(
-            f"no character has {group_size} images to train on: set group_size lower or give more"
-            " sprites"
+            f"no character has {group_size} images: lower group_size, or give more sprites"
         )
     if len(able) >= groups:
         chosen = able[torch.randperm(len(able), generator=generator)[:groups]]
@@ -43,24 +108,19 @@ def sample_groups(
 def sample_matched(
     valid: Tensor, matches: Tensor, group_size: int, groups: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Groups (groups, group_size) as `sample_groups` draws them, but two by two in matched poses;
-    and which are so, (groups,).
+    """As `sample_groups`, but groups 2i and 2i + 1 show matched poses; and which do so, (G,) bool.
 
-    Groups 2i and 2i + 1 show two characters, and at each place the same prototype, drawn uniformly.
-    Two characters with less than `group_size` prototypes in common stay as they were drawn.
+    Two characters with fewer than `group_size` prototypes in common are not matched.
     """
     index = sample_groups(valid, group_size, groups, generator)
     pairs = index[: groups // 2 * 2].view(-1, 2, group_size)
     characters = pairs[:, :, 0] // N_POSES  # (pairs, 2)
-    present = (matches[characters] >= 0).all(dim=1)
-    places = (
-        torch.rand(present.shape, generator=generator)
-        .masked_fill(~present, -1)
-        .topk(group_size, dim=1)
-        .indices
-    )
-    found = present.gather(1, places).all(dim=1)
-    pairs[found] = matches[characters].gather(2, places[:, None].expand(-1, 2, -1))[found]
+    common = (matches[characters] >= 0).all(dim=1)
+    order = torch.rand(common.shape, generator=generator).masked_fill(~common, -1)
+    places = order.topk(group_size, dim=1).indices
+
+    enough = common.gather(1, places).all(dim=1)
+    pairs[enough] = matches[characters].gather(2, places[:, None].expand(-1, 2, -1))[enough]
     matched = torch.zeros(groups, dtype=torch.bool)
-    matched[: 2 * len(pairs)] = found.repeat_interleave(2)
+    matched[: 2 * len(pairs)] = enough.repeat_interleave(2)
     return index, matched

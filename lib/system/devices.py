@@ -8,24 +8,18 @@ from lib.system.errors import UserError
 
 
 def choose_device(name: str | None = None) -> torch.device:
-    """`name`, else the environment's CYCLE_VAE_DEVICE, else the first of cuda, mps, cpu that is
-    here. Raises `UserError`.
+    """The device `name`, else $CYCLE_VAE_DEVICE, else the first of cuda, mps and cpu.
+
+    Raises: UserError for an unknown device, or for one that this machine does not have.
     """
-    present = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    name = (
-        name
-        or os.environ.get("CYCLE_VAE_DEVICE")
-        or next(kind for kind, here in present.items() if here)
-    )
-    if name not in present:
-        raise UserError(f"there is no device '{name}': choose one of {', '.join(present)}")
-    if not present[name]:
+    has_mps = torch.backends.mps.is_available()
+    available = {"cuda": torch.cuda.is_available(), "mps": has_mps, "cpu": True}
+    found = [kind for kind, is_available in available.items() if is_available]
+    name = name or os.environ.get("CYCLE_VAE_DEVICE") or found[0]
+    if name not in available:
+        raise UserError(f"there is no device '{name}': choose one of {', '.join(available)}")
+    if name not in found:
         raise UserError(
-            f"device {name} is not available on this machine: choose"
-            f" {' or '.join(k for k, here in present.items() if here)}"
+            f"device {name} is not available on this machine: choose {' or '.join(found)}"
         )
     return torch.device(name)

@@ -1,6 +1,4 @@
-"""How a command of this project ends: with a sentence and a status, never with a traceback for what
-a user can mend.
-"""
+"""How a command ends: with a sentence and a status, and no traceback for a user's fault."""
 
 import contextlib
 import logging
@@ -17,24 +15,23 @@ ELSEWHERE = (
 
 
 class UserError(Exception):
-    """A fault that the user can mend: its text is one sentence that says what is wrong and what to
-    do.
-    """
+    """A fault that the user can mend. Its text is one sentence: what is wrong, and what to do."""
 
     def _render_traceback_(self) -> list[str]:
-        """What Jupyter shows in place of a traceback."""
+        """Jupyter shows this in place of a traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 
 @contextlib.contextmanager
 def cli_errors(name: str, speaks: bool = True) -> Iterator[None]:
-    """Runs the block as the command `name`: SIGTERM ends it as Ctrl-C does, with status 128 and the
-    signal's number, and at once whatever it started; a `UserError` and what the system refuses end
-    it with status 1. One that does not speak is silent.
+    """Runs the block as the command `name`. With `speaks` false it says nothing.
+
+    SIGTERM ends it as Ctrl-C does: with its child processes, and with status 128 + the signal.
+    A UserError and an OSError end it with a sentence and status 1.
     """
 
     def stop(number: int, _: object) -> None:
-        logging.disable()  # libraries would go on to complain that their processes are gone
+        logging.disable()  # else libraries complain that their processes are gone
         for process in psutil.Process().children(recursive=True):
             process.kill()
         raise KeyboardInterrupt(number)
@@ -51,12 +48,10 @@ def cli_errors(name: str, speaks: bool = True) -> Iterator[None]:
         yield
     except UserError as error:
         end(str(error), 1)
-    except KeyboardInterrupt as stopped:
+    except KeyboardInterrupt as interrupt:
         if speaks:
-            print(file=sys.stderr)  # as a progress bar may have left its line open
-        end(
-            "stopped; the same command goes on from here",
-            128 + (stopped.args or (signal.SIGINT,))[0],
-        )
-    except OSError as error:  # of a library's files, or of the terminal's; our own say more
+            print(file=sys.stderr)  # a progress bar may have left its line open
+        number = (interrupt.args or (signal.SIGINT,))[0]
+        end("stopped; the same command goes on from here", 128 + number)
+    except OSError as error:  # from a library; our own writes say more
         end(f"{error.filename or 'a file'}: {error.strerror or error}: {ELSEWHERE}", 1)

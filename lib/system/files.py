@@ -1,53 +1,58 @@
-"""Files that are whole or not there, and work that one process does at a time."""
+"""Files that are complete or absent, caches, and work that one process does at a time."""
 
 import contextlib
 import fcntl
 import glob
 import json
 import os
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from lib.system.errors import ELSEWHERE, UserError
+
+# what NumPy raises for a damaged .npz
+READ_ERRORS = (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """A new file to write, which takes the name `path` when the block ends; a block that fails
-    leaves what was there.
+    """A new file, which takes the name `path` when the block ends without an error.
 
-    Until then it lies beside `path`, named after this process; what killed processes left so is
-    removed. Folders are made. Raises `UserError` where the file cannot be written: no space, no
-    permission, a folder of that name.
+    Until then it lies beside `path`, and its name holds the number of this process. Files that
+    killed processes left there are removed. Folders are made.
+
+    Raises: UserError where the file cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-            if not _alive(left.suffixes[-2][1:]):
+            if not _is_alive(left.suffixes[-2][1:]):
                 left.unlink(missing_ok=True)
-        with open(beside, "wb") as file:
+        with open(partial, "wb") as file:
             yield file
-        os.replace(beside, path)
+        os.replace(partial, path)
     except OSError as error:
         raise UserError(f"cannot write {path} ({error.strerror or error}): {ELSEWHERE}") from None
     finally:
-        with contextlib.suppress(OSError):  # where it could not be made, it need not be removed
-            beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what could not be made need not be removed
+            partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write `content`, whole or not at all; numbers must be finite, else it raises `ValueError`.
-    Raises `UserError` as `written`.
-    """
+    """Write `content` atomically. Raises ValueError for a number that is not finite."""
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     with atomic_write(path) as file:
         file.write(text.encode())
 
 
 def read_json(path: Path, remedy: str) -> dict:
-    """What `write_json` wrote. Raises `UserError` that says `remedy` where it is no such object."""
+    """An object that `write_json` wrote. Raises UserError with the `remedy` where it is damaged."""
     try:
         content = json.loads(path.read_bytes())
         if not isinstance(content, dict):
@@ -57,14 +62,52 @@ def read_json(path: Path, remedy: str) -> dict:
     return content
 
 
-@contextlib.contextmanager
-def exclusive_lock(path: Path, what: str, remedy: str = "") -> Iterator[None]:
-    """Holds the lock of `path`, a file beside it, while the block runs; the kernel lets go of it
-    whatever ends this process.
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write an .npz atomically. Only bytes, such as images, are compressed, and only lightly."""
+    with atomic_write(path) as file, zipfile.ZipFile(file, "w", compresslevel=1) as archive:
+        for name, array in arrays.items():
+            is_bytes = array.dtype == np.uint8
+            archive.compression = zipfile.ZIP_DEFLATED if is_bytes else zipfile.ZIP_STORED
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
-    Where another process holds it, raises `UserError` naming that process, `what` it does and the
-    `remedy`; without one, waits. Where the disk has no locks, as some of a network, it says so and
-    goes on.
+
+def read_arrays(path: Path, fingerprint: str | None = None) -> dict[str, np.ndarray] | None:
+    """The arrays of an .npz; None where its member `fingerprint` is another. Loads no pickle.
+
+    Raises: one of READ_ERRORS where the file is absent or damaged.
+    """
+    with np.load(path, allow_pickle=False) as stored:
+        if fingerprint not in (None, str(stored["fingerprint"])):
+            return None
+        return {name: stored[name] for name in stored.files}
+
+
+def cached(
+    path: Path, fingerprint: str, make: Callable[[], Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """The arrays that `path` holds for this fingerprint; else those of `make`, which are stored.
+
+    One process makes them at a time. A damaged file counts as absent.
+    """
+    with contextlib.suppress(*READ_ERRORS):
+        if (stored := read_arrays(path, fingerprint)) is not None:
+            return stored
+    with exclusive_lock(path, f"making {path}"):
+        with contextlib.suppress(*READ_ERRORS):  # another process may have made them meanwhile
+            if (stored := read_arrays(path, fingerprint)) is not None:
+                return stored
+        arrays = {**make(), "fingerprint": np.array(fingerprint)}
+        write_arrays(path, arrays)
+        return arrays
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: Path, activity: str, remedy: str = "") -> Iterator[None]:
+    """Holds the lock of `path`, a file beside it. The kernel frees it, however this process ends.
+
+    Where another process holds it, this one waits or, with a `remedy`, raises UserError. Some
+    network disks have no locks: that is said, and the block runs.
     """
     lock = path.with_name(f".{path.name}.lock")
     try:
@@ -79,23 +122,23 @@ def exclusive_lock(path: Path, what: str, remedy: str = "") -> Iterator[None]:
             file.seek(0)
             owner = file.read() or "another process"
             if remedy:
-                raise UserError(f"{owner} is {what}: {remedy}") from None
-            print(f"{owner} is {what}: waiting for it", flush=True)
+                raise UserError(f"{owner} is {activity}: {remedy}") from None
+            print(f"{owner} is {activity}: waiting for it", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
             print(
-                f"{lock.parent} has no locks ({error.strerror}): see that nothing else there is"
-                f" {what}",
+                f"{lock.parent} has no locks ({error.strerror}): make sure that nothing else there"
+                f" is {activity}",
                 flush=True,
             )
-        with contextlib.suppress(OSError):  # on a full disk the owner has no name
+        with contextlib.suppress(OSError):  # on a full disk the owner stays unnamed
             file.truncate(0)
             file.write(f"process {os.getpid()}")
             file.flush()
         yield
 
 
-def _alive(process: str) -> bool:
+def _is_alive(process: str) -> bool:
     try:
         os.kill(int(process), 0)
     except (ProcessLookupError, ValueError, OverflowError):

@@ -6,9 +6,7 @@ import threading
 
 
 def end_with_parent() -> None:
-    """The initializer of a pool's processes: they end when what made them is killed, which would
-    else leave them waiting.
-    """
+    """Initializes a worker of a pool: without this, workers wait when the parent is killed."""
 
     def watch() -> None:
         multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.recipe import summary
 from benchmarks.seeds import compare
-from lib.commands import run_all
+from lib.commands import notebooks, run_all
 from lib.report import build, findings, results
 from lib.system import paths
 from lib.system.errors import UserError
@@ -28,7 +28,7 @@ def reports(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "REPORTS", tmp_path / "reports")
     monkeypatch.setattr(paths, "DATA", tmp_path / "data")
     monkeypatch.setattr(
-        run_all, "_execute", lambda *_: pytest.fail("a notebook was run in spite of a bad option")
+        notebooks, "execute", lambda *_: pytest.fail("a notebook was run in spite of a bad option")
     )
     return tmp_path / "reports"
 
@@ -83,7 +83,7 @@ def test_a_failing_notebook_stops_the_run_with_its_cell_and_keeps_the_copy(tmp_p
     nbformat.write(
         nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "notebooks" / "bad.ipynb"
     )
-    monkeypatch.setattr(run_all, "ROOT", tmp_path)
+    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
     with pytest.raises(
         UserError,
         match=(
@@ -91,7 +91,7 @@ def test_a_failing_notebook_stops_the_run_with_its_cell_and_keeps_the_copy(tmp_p
             r" 0.*executed copy is .*bad.unfinished.ipynb"
         ),
     ):
-        run_all._execute("bad", tmp_path / "out", {}, 60)
+        notebooks.execute("bad", tmp_path / "out", {}, "smoke")
     assert "fine" in (tmp_path / "out" / "bad.unfinished.ipynb").read_text()
 
 
@@ -509,6 +509,6 @@ def test_executed_cells_are_stored_in_their_notebook(tmp_path):
         "print(a)", execution_count=3, outputs=[nbformat.v4.new_output("stream", text="1\n")]
     )
     nbformat.write(nbformat.v4.new_notebook(cells=[parameters, injected, done]), executed)
-    run_all._store_outputs(executed, source)
+    notebooks.store_outputs(executed, source)
     cells = nbformat.read(source, as_version=4).cells
     assert [cell.execution_count for cell in cells] == [1, 2] and cells[1].outputs[0].text == "1\n"

@@ -518,7 +518,7 @@ def test_too_few_identities_cannot_be_split():
 def test_groups_show_one_character_in_distinct_valid_poses():
     data = planted(unique(30))
     indices = np.random.default_rng(0).permutation(30 * N_POSES)[: 15 * N_POSES]
-    valid = sampling.valid_mask(data, np.sort(indices))
+    valid = torch.from_numpy(data.mask(np.sort(indices)))
     assert (
         valid.shape == (30, N_POSES)
         and valid.sum() == len(indices)

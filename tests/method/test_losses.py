@@ -10,10 +10,9 @@ from lib.method.losses import (
     kl_to_standard_normal,
     reparameterize,
     reverse_cycle_loss,
-    s_index,
-    z_index,
 )
 from lib.method.networks import CycleVAE, Latents
+from lib.method.sampling import Batch, paired_characters, s_index, z_index
 
 
 class Linear(torch.nn.Module):
@@ -38,6 +37,12 @@ class Linear(torch.nn.Module):
 
 def pixels(*rows):
     return torch.tensor(rows, dtype=torch.float32).view(-1, 3, 1, 1)
+
+
+def batch(x, matched):
+    """A batch of groups of two, as published pairs, without noise."""
+    s_from, z_from = s_index(len(matched), 2, 1), z_index(torch.tensor(matched), 2)
+    return Batch(x, s_from, z_from, noise=torch.zeros(len(x), 1), prior_z=None)
 
 
 @pytest.mark.parametrize("preset", ["paper", "fast"])
@@ -94,14 +99,15 @@ def test_pairs_swap_with_each_other_and_groups_within_themselves():
         assert (partner // 4 == torch.arange(20) // 4).all() and (partner != torch.arange(20)).all()
 
 
+def test_the_reverse_cycle_pairs_groups_of_different_characters():
+    assert paired_characters(8, 2).tolist() == [[0, 1, 4, 5], [2, 3, 6, 7]]
+    assert paired_characters(6, 2).tolist() == [[0, 1], [2, 3]]  # a last group alone has no pair
+
+
 def test_forward_cycle_by_hand():
     hp = make_hparams("fast", z_dim=1)
-    x = pixels(
-        [0, 0.5, 0.2], [0, 0.1, 0.6]
-    )  # the s of the two differ by 0.4, so each swap misses pixel 2 by 0.4
-    cycle = forward_cycle_loss(
-        Linear(), x, s_index(1, 2, 1), torch.zeros(2, 1), kl_weight=3.0, hp=hp
-    )
+    x = pixels([0, 0.5, 0.2], [0, 0.1, 0.6])  # s differs by 0.4, so each swap misses pixel 2 by 0.4
+    cycle = forward_cycle_loss(Linear(), batch(x, matched=[False]), kl_weight=3.0, hp=hp)
     kl = 0.5 * ((0.25 + 0.01) / 2 + math.exp(-40) - 1 + 40)
     assert cycle.reconstruction.item() == pytest.approx(0.16, rel=1e-5)
     assert cycle.kl.item() == pytest.approx(kl, rel=1e-5)
@@ -109,29 +115,15 @@ def test_forward_cycle_by_hand():
 
 
 def test_matched_groups_exchange_their_z():
-    assert z_index(torch.tensor([True, True, False, False, False]), 2).tolist() == [
-        2,
-        3,
-        0,
-        1,
-        4,
-        5,
-        6,
-        7,
-        8,
-        9,
-    ]
+    matched = torch.tensor([True, True, False, False, False])
+    assert z_index(matched, 2).tolist() == [2, 3, 0, 1, 4, 5, 6, 7, 8, 9]
 
 
 def test_forward_cycle_with_exchanged_z_by_hand():
     hp = make_hparams("fast", z_dim=1)
-    x = pixels(
-        [0, 0.5, 0.2], [0, 0.1, 0.2], [0, 0.7, 0.6], [0, 0.1, 0.6]
-    )  # z of the two first images differs by 0.2
-    source = z_index(torch.tensor([True, True]), 2)
-    cycle = forward_cycle_loss(
-        Linear(), x, s_index(2, 2, 1), torch.zeros(4, 1), kl_weight=0.0, hp=hp, source=source
-    )
+    # two groups of two; z of their first images differs by 0.2
+    x = pixels([0, 0.5, 0.2], [0, 0.1, 0.2], [0, 0.7, 0.6], [0, 0.1, 0.6])
+    cycle = forward_cycle_loss(Linear(), batch(x, matched=[True, True]), kl_weight=0.0, hp=hp)
     assert cycle.reconstruction.item() == pytest.approx((0.04 + 0 + 0.04 + 0) / 4, rel=1e-5)
 
 

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from lib.config import make_hparams
-from lib.data.sprites import split_by_identity
+from lib.data.sprites import N_POSES, split_by_identity
 from lib.method.parallel import Objective
 from lib.method.runs import load_run, new_run
-from lib.method.step import kl_weight, learning_rate, make_optimizers, train_step
+from lib.method.sampling import Sampler
+from lib.method.schedules import kl_weight, learning_rate
+from lib.method.step import make_optimizers, train_step
 from lib.method.training import fit
 from lib.system import paths
 from lib.system.devices import choose_device
@@ -52,10 +54,9 @@ def test_a_step_moves_the_decoder_by_the_forward_cycle_alone(few_sprites, weight
     run = tiny_run(few_sprites, **others)
     before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(32, 3, 60, 60, generator=generator)
-    train_step(
-        Objective(run.model, CPU), make_optimizers(run.model, run.hp), x, 0, run.hp, generator
-    )
+    valid = torch.ones(few_sprites.n_characters, N_POSES, dtype=torch.bool)
+    batch = Sampler(torch.from_numpy(few_sprites.images), valid, run.hp, generator).draw(0)
+    train_step(Objective(run.model, CPU), make_optimizers(run.model, run.hp), batch, 0, run.hp)
     moved = {
         name.split(".")[0]
         for name, p in run.model.named_parameters()
@@ -100,7 +101,7 @@ def test_a_seed_gives_one_run(few_sprites, reports):
 
 def test_killed_and_resumed_is_as_never_stopped(few_sprites, reports, monkeypatch):
     whole = train(few_sprites, name="whole")
-    monkeypatch.setattr("lib.method.training.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("lib.method.runs.CHECKPOINT_SECONDS", 0)
 
     def kill(row):
         if row["images"] >= 256:
@@ -167,7 +168,7 @@ def test_a_model_of_another_version_is_named(few_sprites, reports):
     for use in (lambda: load_run("tiny"), lambda: train(few_sprites)):
         with pytest.raises(
             UserError,
-            match=r"model\.pt in reports/tiny is of another version of this program: start afresh",
+            match=r"model\.pt in reports/tiny comes from another version of this program: start afresh",
         ):
             use()
 
@@ -197,7 +198,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(few_sprites, reports):
 
 def test_weights_that_an_update_broke_are_not_kept(few_sprites, reports, monkeypatch):
     rate = learning_rate
-    monkeypatch.setattr("lib.method.training.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("lib.method.runs.CHECKPOINT_SECONDS", 0)
     monkeypatch.setattr(
         "lib.method.step.learning_rate", lambda step, hp: 1e30 if step == 9 else rate(step, hp)
     )

@@ -1,0 +1,121 @@
+"""The notebooks: executed headlessly, and their outputs stored where readers find them."""
+
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TextIO
+
+import nbformat
+import papermill
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbconvert import HTMLExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from traitlets.config import Config
+
+from lib.system.errors import ELSEWHERE, UserError
+from lib.system.files import atomic_write
+from lib.system.paths import ROOT, shown_path
+
+NO_LIMIT = ("paper", "long")  # presets whose training may take days
+CELL_SECONDS = 4 * 3600  # of a cell, at most: enough for a slow laptop, and a stuck kernel ends
+ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def execute(name: str, folder: Path, parameters: dict, preset: str) -> float:
+    """Run one notebook into `folder`, as .ipynb and .html; returns its seconds.
+
+    Raises: UserError that names a failed cell.
+    """
+    executed, unfinished = folder / f"{name}.ipynb", folder / f"{name}.unfinished.ipynb"
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    try:
+        _run_cells(name, unfinished, parameters, None if preset in NO_LIMIT else CELL_SECONDS)
+    except papermill.PapermillExecutionError as error:
+        raise _failed_cell(name, error, unfinished) from None
+    except OSError as error:
+        raise UserError(
+            f"cannot write {shown_path(unfinished)} ({error.strerror or error}): {ELSEWHERE}"
+        ) from None
+    except CellTimeoutError:
+        raise UserError(f"{name} took too long: run the same command again to go on") from None
+    except DeadKernelError:
+        raise UserError(
+            f"{name} lost its kernel, perhaps for lack of memory: run the same command again to go"
+            " on"
+        ) from None
+    seconds = round(time.monotonic() - started, 1)
+
+    notebook = nbformat.read(unfinished, as_version=4)
+    notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
+    html, _ = HTMLExporter(template_name="lab").from_notebook_node(notebook)
+    for path, text in {
+        executed: nbformat.writes(notebook),
+        executed.with_suffix(".html"): html,
+    }.items():
+        with atomic_write(path) as file:
+            file.write(text.encode())
+    unfinished.unlink()
+    return seconds
+
+
+def _run_cells(name: str, target: Path, parameters: dict, cell_seconds: int | None) -> None:
+    # No other user of the machine can open the folder of the kernel's sockets.
+    with tempfile.TemporaryDirectory(prefix="cycle-vae-") as sockets:
+        papermill.execute_notebook(
+            ROOT / "notebooks" / f"{name}.ipynb",
+            target,
+            parameters,
+            kernel_name="python3",
+            cwd=ROOT / "notebooks",
+            progress_bar=False,
+            stderr_file=_Progress(sys.stderr),
+            start_timeout=120,
+            execution_timeout=cell_seconds,
+            config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
+        )
+
+
+def _failed_cell(name: str, error: papermill.PapermillExecutionError, copy: Path) -> UserError:
+    if error.ename == "UserError":
+        return UserError(f"{name}: {error.evalue}")
+    traceback = ANSI_COLOUR.sub("", "\n".join(error.traceback)).splitlines()
+    end = "\n".join(traceback[-6:])
+    return UserError(
+        f"{name} failed in its cell {error.exec_count} with {error.ename}: {error.evalue}\n{end}\n"
+        f"The executed copy is {shown_path(copy)}."
+    )
+
+
+def store_outputs(executed: Path, source: Path) -> None:
+    """Copy the outputs of an executed copy into its source, whose cells stay as they are."""
+    done = [
+        cell
+        for cell in nbformat.read(executed, as_version=4).cells
+        if "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+    notebook, count = nbformat.read(source, as_version=4), 0
+    for cell, executed_cell in zip(notebook.cells, done, strict=True):
+        if cell.cell_type == "code":
+            count += 1
+            cell.outputs, cell.execution_count = executed_cell.outputs, count
+            for output in cell.outputs:
+                if "execution_count" in output:
+                    output.execution_count = count
+    with atomic_write(source) as file:
+        file.write((nbformat.writes(notebook).rstrip("\n") + "\n").encode())
+
+
+class _Progress:
+    """Passes the progress bars of a kernel on: to a terminal as they are, to a log as lines."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        self.stream.write(text if self.stream.isatty() else text.replace("\r", "\n"))
+
+    def flush(self) -> None:
+        self.stream.flush()
