@@ -89,10 +89,10 @@ class HParams:
             _check_bounds(field.name, getattr(self, field.name), field.metadata)
         if self.batch_images % self.group_size:
             expected = f"a multiple of group_size ({self.group_size})"
-            raise _out_of_bounds("batch_images", self.batch_images, expected)
+            raise _bad_value("batch_images", self.batch_images, expected)
         if self.batch_images // self.group_size < 2:
             expected = f"at least 2 groups of {self.group_size}"
-            raise _out_of_bounds("batch_images", self.batch_images, expected)
+            raise _bad_value("batch_images", self.batch_images, expected)
 
     @property
     def steps(self) -> int:
@@ -177,7 +177,7 @@ def _read(name: str, value: object, kind: type) -> object:
 def _check_bounds(name: str, value: object, metadata: Mapping) -> None:
     if choices := metadata.get("choices"):
         if value not in choices:
-            raise _out_of_bounds(name, value, f"one of {', '.join(choices)}")
+            raise _bad_value(name, value, f"one of {', '.join(choices)}")
         return
     low, high = metadata.get("low", -math.inf), metadata.get("high", math.inf)
     above, below = metadata.get("above", -math.inf), metadata.get("below", math.inf)
@@ -188,10 +188,10 @@ def _check_bounds(name: str, value: object, metadata: Mapping) -> None:
         expected = f"between {bounds[0]} and {bounds[1]}"
     else:
         expected = f"at least {low}" if "low" in metadata else "positive"
-    raise _out_of_bounds(name, value, expected)
+    raise _bad_value(name, value, expected)
 
 
-def _out_of_bounds(name: str, value: object, expected: str) -> UserError:
+def _bad_value(name: str, value: object, expected: str) -> UserError:
     return UserError(f"hyper-parameter {name} must be {expected}, not {value}")
 
 

@@ -80,8 +80,8 @@ def test_splits_share_no_identity_and_no_image(data, characters, seed):
     assert list(parts) == ["train", "validation", "test"] and all(
         np.array_equal(parts[name], again[name]) for name in parts
     )
-    for of in (sprites.identity, sprites.distinct):
-        sets = [set(of[index]) for index in parts.values()]
+    for groups in (sprites.identity, sprites.distinct):
+        sets = [set(groups[index]) for index in parts.values()]
         assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
     assert len(parts["test"]) >= 2 * N_POSES
 
@@ -98,10 +98,10 @@ def published(tmp_path_factory):
 def test_a_damaged_file_gives_its_images_or_one_sentence(published, data, tmp_path_factory):
     folder, good = published
     path = folder / "sprites_1.mat"
-    whole = path.read_bytes()
-    content = bytearray(whole)
+    intact = path.read_bytes()
+    content = bytearray(intact)
     for _ in range(data.draw(st.integers(1, 3))):
-        start = data.draw(st.one_of(st.integers(0, 4096), st.integers(0, len(whole) - 1)))
+        start = data.draw(st.one_of(st.integers(0, 4096), st.integers(0, len(intact) - 1)))
         piece = data.draw(st.binary(min_size=1, max_size=64))
         content[start : start + len(piece)] = piece
     path.write_bytes(
@@ -116,4 +116,4 @@ def test_a_damaged_file_gives_its_images_or_one_sentence(published, data, tmp_pa
         # images tells (PUBLISHED_SHA256)
         assert read.images.shape == good.images.shape and np.array_equal(read.labels, good.labels)
     finally:
-        path.write_bytes(whole)
+        path.write_bytes(intact)

@@ -440,14 +440,11 @@ def character_labels() -> np.ndarray:
     Two outfits (hair, torso, arms and legs) differ in at least two attributes. Skin and weapon vary
     freely, so an identity has neighbours that differ in the skin alone.
     """
-    every = np.array(
-        list(itertools.product(*(range(len(values)) for values in ATTRIBUTES.values()))),
-        dtype=np.uint8,
-    )
-    of = dict(zip(ATTRIBUTES, every.T, strict=True))
-    return every[
-        (of["hair_style"] + of["hair_colour"] + of["torso"] + of["arms"] + 2 * of["legs"]) % 4 == 0
-    ]
+    ranges = (range(len(values)) for values in ATTRIBUTES.values())
+    labels = np.array(list(itertools.product(*ranges)), dtype=np.uint8)
+    value = dict(zip(ATTRIBUTES, labels.T, strict=True))
+    outfit = value["hair_style"] + value["hair_colour"] + value["torso"] + value["arms"]
+    return labels[(outfit + 2 * value["legs"]) % 4 == 0]
 
 
 def draw_characters(labels: np.ndarray, progress: bool = False) -> np.ndarray:
@@ -473,14 +470,14 @@ def draw_characters(labels: np.ndarray, progress: bool = False) -> np.ndarray:
             [canvases[value[part.attribute]] for part, canvases in zip(PARTS, layers, strict=True)]
         )
         picture = np.zeros((N_POSES, SIZE, SIZE), dtype=np.uint8)
-        for part_of_pose in order.T:
-            layer = stack[part_of_pose, np.arange(N_POSES)]
+        for part_index in order.T:
+            layer = stack[part_index, np.arange(N_POSES)]
             np.copyto(picture, layer, where=layer > 0)
-        own = {
+        palette = {
             "skin": MATERIALS["skin"][value["skin"]],
             "hair": MATERIALS["hair"][value["hair_colour"]],
         }
-        colours = np.array(list({**MATERIALS, **own}.values()))  # (materials, 3)
+        colours = np.array(list({**MATERIALS, **palette}.values()))  # (materials, 3)
         tones = (colours[:, None] * TONES[:, None] // 100).clip(0, 255).reshape(-1, 3)
         np.take(
             np.vstack([[[0, 0, 0]], tones]).astype(np.uint8),

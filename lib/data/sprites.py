@@ -66,10 +66,10 @@ class Sprites:
 
     @property
     def n_identities(self) -> int:
-        return int(self.identity_of_character.max()) + 1
+        return int(self.character_identity.max()) + 1
 
     @property
-    def identity_of_character(self) -> np.ndarray:
+    def character_identity(self) -> np.ndarray:
         """(C,) int64: 0..n_identities-1."""
         return np.unique(self.labels[:, :-1], axis=0, return_inverse=True)[1].reshape(-1)
 
@@ -86,7 +86,7 @@ class Sprites:
     @property
     def identity(self) -> np.ndarray:
         """(N,) int64: the identity that each image shows."""
-        return self.identity_of_character[self.character]
+        return self.character_identity[self.character]
 
 
 def distinct_images(images: np.ndarray) -> np.ndarray:

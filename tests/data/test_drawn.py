@@ -35,7 +35,7 @@ def by_pose(sprites):
     return sprites.images.reshape(-1, N_POSES, SIZE, SIZE, 3)
 
 
-def poses_of(*actions: str) -> np.ndarray:
+def action_poses(*actions: str) -> np.ndarray:
     return np.flatnonzero([ACTIONS[pose["action"]] in actions for pose in POSES])
 
 
@@ -118,9 +118,9 @@ def test_weapon_twins_differ_only_where_the_weapon_is_out(by_pose, sprites):
     differ = np.array(
         [(by_pose[::2, p] != by_pose[1::2, p]).any(axis=(1, 2, 3)).mean() for p in range(N_POSES)]
     )
-    assert (differ[poses_of("spellcast", "walk", "hurt")] == 0).all()
+    assert (differ[action_poses("spellcast", "walk", "hurt")] == 0).all()
     for action in ("thrust", "slash", "shoot"):
-        assert (differ[poses_of(action)] > 0.9).mean() > 0.7
+        assert (differ[action_poses(action)] > 0.9).mean() > 0.7
     assert 0.4 < (differ == 0).mean() < 0.6
 
 
@@ -144,7 +144,7 @@ def test_palette_is_small(by_pose):
 def test_face_shows_from_the_front_and_the_sides_alone(by_pose):
     eye = (by_pose[:8] == drawn.MATERIALS["eye"]).all(axis=-1).any(axis=(2, 3))
     view = np.array([VIEWS[pose["view"]] for pose in POSES])
-    walking = poses_of("walk")
+    walking = action_poses("walk")
     assert eye[:, walking[view[walking] != "up"]].all() and not eye[:, view == "up"].any()
 
 
@@ -155,7 +155,7 @@ def test_right_is_left_seen_from_the_other_side(by_pose):
         left, right = (
             next(
                 p
-                for p in poses_of(action)
+                for p in action_poses(action)
                 if VIEWS[POSES[p]["view"]] == view and POSES[p]["frame"] == frame
             )
             for view in ("left", "right")

@@ -32,7 +32,7 @@ def data_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def folder(archive_slice, tmp_path):
-    """A folder of its own with characters 0 to 2, to be damaged."""
+    """A copy of the folder with characters 0 to 2, to be damaged."""
     copy = tmp_path / "archive" / "data" / "sprites"
     copy.mkdir(parents=True)
     for n in range(3):
@@ -95,7 +95,7 @@ def test_labels_are_the_published_ones():
 def test_identity_joins_weapon_twins_and_nothing_else():
     labels = np.array([[1, 0], [0, 0], [1, 1], [0, 1]], np.uint8)
     data = planted(unique(4), labels)
-    assert data.identity_of_character.tolist() == [1, 0, 1, 0]
+    assert data.character_identity.tolist() == [1, 0, 1, 0]
     assert (data.n_characters, data.n_identities) == (4, 2)
     assert (
         data.character[N_POSES] == 1
@@ -261,10 +261,10 @@ def test_missing_and_broken_files_say_what_to_run(data_folder):
     ):
         sprites.load_sprites("drawn")
     path = sprites.save_sprites(planted(unique(6)))
-    whole = bytearray(path.read_bytes())
-    flipped = whole.copy()
-    flipped[len(whole) // 2] ^= 255
-    for broken in (b"", whole[:-100], b"x" * 1000, flipped):
+    intact = bytearray(path.read_bytes())
+    flipped = intact.copy()
+    flipped[len(intact) // 2] ^= 255
+    for broken in (b"", intact[:-100], b"x" * 1000, flipped):
         path.write_bytes(broken)
         with pytest.raises(
             UserError, match=r"drawn.npz is damaged: remove it, then run notebooks/01"
@@ -441,7 +441,7 @@ def assert_sound(data, split):
         assert indices.dtype == np.int64 and (np.diff(indices) > 0).all()
     assert (
         len(split["test"]) == np.isin(data.identity, list(identities["test"])).sum()
-    )  # test is whole
+    )  # test is complete
 
 
 def test_no_drawn_image_of_test_is_in_train():

@@ -20,8 +20,8 @@ EVERY = torch.ones(C, N_POSES, dtype=torch.bool)
 
 @pytest.fixture
 def find(monkeypatch):
-    """Matches by planted features, the pose's point moved by the character's own and by noise; and
-    their score.
+    """Matches by planted features, the point of the pose, moved by one of the character and by
+    noise; and their score.
 
     The images are but their indices, and the poses of a character in any order, so that the place
     of an image tells nothing.
@@ -38,7 +38,7 @@ def find(monkeypatch):
             matching, "encode_images", lambda model, images: Latents(*[torch.tensor(images)] * 3)
         )
         monkeypatch.setattr(
-            matching, "features", lambda z_mu, images: [planted[of] for of in images]
+            matching, "features", lambda z_mu, images: [planted[rows] for rows in images]
         )
         matches = find_matches(
             None, np.arange(C * N_POSES), valid, make_hparams("smoke", **overrides), seed=0
@@ -135,9 +135,9 @@ def test_edges_are_where_the_brightness_changes_and_forget_the_hue():
     )  # all of one outline, so that only edges differ
     for image, (row, column) in enumerate([(9, 9), (9, 10), (30, 30), (31, 31)]):
         dark[image, row : row + 12, column : column + 12] = (200, 100, 60)
-    own, hue = features(z, [dark, dark[..., ::-1].copy()])
-    np.testing.assert_allclose(own, hue, atol=1e-5)
-    distance = np.square(own[:, None] - own).sum(-1)
+    grey, hue = features(z, [dark, dark[..., ::-1].copy()])
+    np.testing.assert_allclose(grey, hue, atol=1e-5)
+    distance = np.square(grey[:, None] - grey).sum(-1)
     assert max(distance[0, 1], distance[2, 3]) < 0.5 * distance[:2, 2:].min()
 
 

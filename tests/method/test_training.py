@@ -43,9 +43,11 @@ def train(sprites, **settings):
 def test_each_optimizer_holds_its_part(few_sprites):
     model = tiny_run(few_sprites).model
     optimizers = make_optimizers(model, make_hparams("fast"))
-    held = [{id(p) for group in o.param_groups for p in group["params"]} for o in optimizers]
-    assert held[0] == {id(p) for part in (model.encoder, model.decoder) for p in part.parameters()}
-    assert held[1] == {id(p) for p in model.encoder.parameters()}
+    parameters = [{id(p) for group in o.param_groups for p in group["params"]} for o in optimizers]
+    assert parameters[0] == {
+        id(p) for part in (model.encoder, model.decoder) for p in part.parameters()
+    }
+    assert parameters[1] == {id(p) for p in model.encoder.parameters()}
 
 
 @pytest.mark.parametrize("weight", ["reconstruction_weight", "reverse_weight"])
@@ -100,7 +102,7 @@ def test_a_seed_gives_one_run(few_sprites, reports):
 
 
 def test_killed_and_resumed_is_as_never_stopped(few_sprites, reports, monkeypatch):
-    whole = train(few_sprites, name="whole")
+    unstopped = train(few_sprites, name="unstopped")
     monkeypatch.setattr("lib.method.runs.CHECKPOINT_SECONDS", 0)
 
     def kill(row):
@@ -123,9 +125,11 @@ def test_killed_and_resumed_is_as_never_stopped(few_sprites, reports, monkeypatc
     assert (
         resumed_from[0] == 256
     )  # the row during which it was killed was after the last checkpoint
-    assert torch.equal(weights(whole), weights(resumed))
+    assert torch.equal(weights(unstopped), weights(resumed))
     drop_time = [{k: v for k, v in row.items() if k != "seconds"} for row in resumed.history]
-    assert drop_time == [{k: v for k, v in row.items() if k != "seconds"} for row in whole.history]
+    assert drop_time == [
+        {k: v for k, v in row.items() if k != "seconds"} for row in unstopped.history
+    ]
     assert not (reports / "stopped" / "checkpoint.pt").exists()
 
 
@@ -168,7 +172,7 @@ def test_a_model_of_another_version_is_named(few_sprites, reports):
     for use in (lambda: load_run("tiny"), lambda: train(few_sprites)):
         with pytest.raises(
             UserError,
-            match=r"model\.pt in reports/tiny comes from another version of this program: start afresh",
+            match=r"model\.pt in reports/tiny comes from another version of this program",
         ):
             use()
 

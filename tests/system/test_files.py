@@ -6,10 +6,19 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from lib.system import files
 from lib.system.errors import UserError
-from lib.system.files import atomic_write, exclusive_lock, read_json, write_json
+from lib.system.files import (
+    atomic_write,
+    cached,
+    exclusive_lock,
+    read_json,
+    write_arrays,
+    write_json,
+)
 from lib.system.paths import ROOT
 
 
@@ -111,6 +120,45 @@ def test_a_disk_without_locks_is_said_and_used(tmp_path, monkeypatch, capsys):
     with exclusive_lock(tmp_path / "lock", "at work", "wait"):
         assert (
             capsys.readouterr().out
-            == f"{tmp_path} has no locks (No locks available): see that nothing else there is at"
+            == f"{tmp_path} has no locks (No locks available): make sure that nothing else there is at"
             " work\n"
         )
+
+
+def test_a_cache_is_made_once_for_a_fingerprint_and_again_where_it_is_damaged(tmp_path):
+    path, made = tmp_path / "cache.npz", []
+
+    def make():
+        made.append(1)
+        return {"images": np.full((2, 3), len(made), np.uint8), "codes": np.ones(2, np.float32)}
+
+    first, again = cached(path, "a", make), cached(path, "a", make)
+    assert len(made) == 1 and all(np.array_equal(first[name], again[name]) for name in first)
+    assert again["codes"].dtype == np.float32 and again["images"].dtype == np.uint8
+    assert cached(path, "b", make)["images"][0, 0] == 2
+    intact = path.read_bytes()
+    for damaged in (b"", intact[:-50], b"x" * 500, intact[:60] + b"?" + intact[61:]):
+        path.write_bytes(damaged)
+        assert cached(path, "b", make)["images"].shape == (2, 3)
+    assert len(made) == 6 and os.listdir(tmp_path) == [".cache.npz.lock", "cache.npz"]
+
+
+def test_a_cache_never_loads_a_pickle(tmp_path):
+    path = tmp_path / "cache.npz"
+    np.savez(path, fingerprint=np.array("a"), x=np.array([print], dtype=object))
+    assert cached(path, "a", lambda: {"x": np.zeros(1)})["x"] == 0
+
+
+def test_a_cache_that_another_process_made_meanwhile_is_used(tmp_path, monkeypatch):
+    path, reads = tmp_path / "cache.npz", []
+    write_arrays(path, {"x": np.ones(1), "fingerprint": np.array("a")})
+    read = files.read_arrays
+
+    def absent_at_first(*arguments):
+        reads.append(1)
+        if len(reads) == 1:
+            raise FileNotFoundError
+        return read(*arguments)
+
+    monkeypatch.setattr(files, "read_arrays", absent_at_first)
+    assert cached(path, "a", lambda: pytest.fail("it was made again"))["x"] == 1
