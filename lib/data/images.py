@@ -18,3 +18,13 @@ def to_uint8(images: Tensor) -> np.ndarray:
     """(B, 3, H, W), clamped to [0, 1] and rounded, to (B, H, W, 3) uint8."""
     levels = images.detach().clamp(0, 1).mul(255).round().byte()
     return levels.permute(0, 2, 3, 1).cpu().contiguous().numpy()
+
+
+def mean_image(images: np.ndarray) -> Tensor:
+    """(3, H, W), the mean of images (N, H, W, 3) uint8."""
+    return torch.from_numpy(images.mean(axis=0, dtype=np.float32)).permute(2, 0, 1).div(255)
+
+
+def flat_pixels(images: np.ndarray) -> np.ndarray:
+    """(N, H * W * 3) float32 in [0, 1], for methods that see an image as a list of numbers."""
+    return images.reshape(len(images), -1) / np.float32(255)

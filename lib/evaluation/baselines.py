@@ -1,65 +1,65 @@
-"""Predictors of a swap that need no network."""
+"""Predictors of a swap that need no network. Some know more than the model."""
 
 import numpy as np
+import torch
 
+from lib.data.images import mean_image, to_float
 from lib.data.sprites import N_POSES, Sprites
-from lib.evaluation.swaps import Predict, Swaps, _errors_in_chunks
-
-
-def predictor_errors(sprites: Sprites, train: np.ndarray, swaps: Swaps) -> dict[str, np.ndarray]:
-    """`image_errors` (n, 3) of the `predictors`."""
-    return {
-        name: _errors_in_chunks(sprites, swaps, predict)
-        for name, predict in predictors(sprites, train, swaps).items()
-    }
+from lib.evaluation.swaps import Predict, Swaps, errors_in_chunks
 
 
 def predictors(sprites: Sprites, train: np.ndarray, swaps: Swaps) -> dict[str, Predict]:
-    """Simple predictors of the swaps' truth, some of which know what the model is not told.
+    """Predictors of the true images of `swaps`, which know the images with indices `train`.
 
-    black; mean: the mean training image; pose_mean: that of the target's pose; additive: pose mean
-    + mean image of the character itself - mean image (the best sum of a character and a pose; it
-    knows the held-out character's mean); retrieval: of the training characters, the one whose image
-    in the pose of s_image is nearest to s_image, in the target pose (it knows every pose label). A
-    model that does not beat retrieval remembers rather than composes.
+    - black
+    - mean: the mean training image
+    - pose_mean: the mean training image of the target pose
+    - additive: pose mean + mean image of the character - mean image; the best sum of a character
+      and a pose, because it knows the mean of the held-out character
+    - retrieval: of the training characters, the one whose image in the pose of the s image is
+      nearest to the s image, in the target pose; it knows every pose label
+
+    A model that does not beat retrieval may have remembered rather than composed.
     """
     grid = sprites.images.reshape(-1, N_POSES, *sprites.images.shape[1:])
     characters = np.unique(sprites.character[train])
-    pose_mean = (
-        np.stack([grid[characters, p].mean(axis=0, dtype=np.float32) for p in range(N_POSES)]) / 255
-    )
-    mean = pose_mean.mean(axis=0)
-    a, q, p = (
-        sprites.character[swaps.s_image],
-        sprites.pose[swaps.s_image],
-        sprites.pose[swaps.target],
-    )
-    own_mean = {c: grid[c].mean(axis=0, dtype=np.float32) / 255 for c in np.unique(a)}
-    nearest = _nearest_characters(grid, characters, a, q)
+    pose_mean = torch.stack([mean_image(grid[characters, pose]) for pose in range(N_POSES)])
+    mean = torch.from_numpy(pose_mean.numpy().mean(axis=0))
+    s_character = sprites.character[swaps.s_image]
+    target_pose = sprites.pose[swaps.target]
+    character_mean = {c: mean_image(grid[c]) for c in np.unique(s_character)}
+    nearest = _nearest_characters(grid, characters, s_character, sprites.pose[swaps.s_image])
+
+    def additive(part: slice) -> torch.Tensor:
+        characters_mean = torch.stack([character_mean[c] for c in s_character[part]])
+        return (pose_mean[target_pose[part]] + characters_mean - mean).clamp(0, 1)
+
     return {
-        "black": lambda part: np.zeros_like(pose_mean[p[part]]),
-        "mean": lambda part: np.broadcast_to(mean, pose_mean[p[part]].shape),
-        "pose_mean": lambda part: pose_mean[p[part]],
-        "additive": (
-            lambda part: (
-                pose_mean[p[part]] + np.stack([own_mean[c] for c in a[part]]) - mean
-            ).clip(0, 1)
-        ),
-        "retrieval": lambda part: grid[nearest[part], p[part]].astype(np.float32) / 255,
+        "black": lambda part: torch.zeros_like(pose_mean[target_pose[part]]),
+        "mean": lambda part: mean.expand(len(target_pose[part]), -1, -1, -1),
+        "pose_mean": lambda part: pose_mean[target_pose[part]],
+        "additive": additive,
+        "retrieval": lambda part: to_float(grid[nearest[part], target_pose[part]]),
     }
 
 
+def predictor_errors(sprites: Sprites, train: np.ndarray, swaps: Swaps) -> dict[str, np.ndarray]:
+    """`image_errors` (n, 3) of each of the `predictors`."""
+    found = predictors(sprites, train, swaps)
+    return {name: errors_in_chunks(sprites, swaps, predict) for name, predict in found.items()}
+
+
 def _nearest_characters(
-    grid: np.ndarray, characters: np.ndarray, a: np.ndarray, q: np.ndarray
+    grid: np.ndarray, characters: np.ndarray, s_character: np.ndarray, s_pose: np.ndarray
 ) -> np.ndarray:
-    """For each character a in pose q, that of `characters` with the nearest image in that pose."""
-    nearest = np.empty(len(a), np.int64)
-    for pose in np.unique(q):
+    """(n,) of `characters`, the one with the nearest image in the same pose."""
+    nearest = np.empty(len(s_character), np.int64)
+    for pose in np.unique(s_pose):
+        is_pose = s_pose == pose
         candidates = grid[characters, pose].reshape(len(characters), -1).astype(np.float32)
-        queries, inverse = np.unique(a[q == pose], return_inverse=True)
+        queries, inverse = np.unique(s_character[is_pose], return_inverse=True)
         images = grid[queries, pose].reshape(len(queries), -1).astype(np.float32)
-        distance = (candidates**2).sum(
-            1
-        ) - 2 * images @ candidates.T  # + |image|^2, the same for all candidates
-        nearest[q == pose] = characters[distance.argmin(axis=1)][inverse]
+        # squared distance less |image|^2, which is the same for all candidates
+        distance = (candidates**2).sum(1) - 2 * images @ candidates.T
+        nearest[is_pose] = characters[distance.argmin(axis=1)][inverse]
     return nearest

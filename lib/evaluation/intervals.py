@@ -1,9 +1,9 @@
-"""95 % intervals that know what was drawn: characters (or poses), not images.
+"""95 % intervals over characters or poses, not over images.
 
-10,000 swaps of 50 identities are not 10,000 independent facts: all that show one identity err
-alike. So the bootstrap draws whole clusters anew (Field and Welsh, JRSS B 2007), and where each
-value belongs to two identities, as a swap does, a value counts by the product of how often both
-were drawn (Owen, Annals of Applied Statistics 2007; Snijders and Borgatti 1999).
+10,000 swaps of 50 identities are not 10,000 independent facts, because all swaps of one identity
+have similar errors. So the bootstrap draws clusters (Field and Welsh, JRSS B 2007). A swap belongs
+to two identities. It counts by the product of how often both were drawn (Owen, Annals of Applied
+Statistics 2007; Snijders and Borgatti 1999).
 """
 
 from collections.abc import Sequence
@@ -22,16 +22,14 @@ def bootstrap_interval(
     weights: np.ndarray | None = None,
     seed: int = 0,
 ) -> list[float]:
-    """[low, high], the 95 % percentile interval of the mean of `values` (n,), weighted by `weights`
-    (n,) where given.
+    """[low, high], the 95 % percentile interval of the mean of `values`.
 
-    `cluster` (n,) numbers the identity that each value belongs to, `other` (n,) a second one,
-    numbered alike. The interval is about identities like these, for one and the same model; what
-    another training would change is not in it.
+    It is about identities like these, for the same model. Another training is not in it.
+
+    Shapes: all (n,). `cluster` numbers the identity of each value, `other` its second identity.
     """
-    return _percentiles(
-        _means(values, cluster, other, np.ones(len(values)) if weights is None else weights, seed)
-    )
+    weights = np.ones(len(values)) if weights is None else weights
+    return _percentiles(_bootstrap_means(values, cluster, other, weights, seed))
 
 
 def ratio_interval(
@@ -41,56 +39,46 @@ def ratio_interval(
     other: np.ndarray | None = None,
     seed: int = 0,
 ) -> list[float]:
-    """As `bootstrap_interval`, of the mean of the `values` that are in `which` (n,) bool over that
-    of those that are not.
-    """
-    return _percentiles(
-        np.divide(
-            *(_means(values, cluster, other, of.astype(float), seed) for of in (which, ~which))
-        )
-    )
+    """As `bootstrap_interval`, of the mean of values[which] divided by that of values[~which]."""
+    means = [
+        _bootstrap_means(values, cluster, other, part.astype(float), seed)
+        for part in (which, ~which)
+    ]
+    return _percentiles(np.divide(*means))
 
 
-def _means(
+def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and 95 % interval (Student's t) of a few values; one value has no width."""
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return mean, mean, mean
+    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return mean, mean - half, mean + half
+
+
+def _bootstrap_means(
     values: np.ndarray,
     cluster: np.ndarray,
     other: np.ndarray | None,
     weights: np.ndarray,
     seed: int,
 ) -> np.ndarray:
-    """The weighted mean in each of the DRAWS; NaN where nothing drawn has weight."""
-    names, index = np.unique(
-        np.concatenate([cluster, cluster if other is None else other]), return_inverse=True
-    )
+    """(DRAWS,) weighted means; NaN where nothing drawn has weight."""
+    every = np.concatenate([cluster, cluster if other is None else other])
+    names, index = np.unique(every, return_inverse=True)
     first, second = index.reshape(2, -1)
-    drawn = (
-        np.random.default_rng(seed)
-        .multinomial(len(names), np.full(len(names), 1 / len(names)), size=DRAWS)
-        .astype(float)
-    )
-    if other is None:
-        total, count = (
-            drawn @ np.bincount(first, of, len(names)) for of in (values * weights, weights)
-        )
-    else:
-        pairs = (
-            coo_array((of, (first, second)), shape=(len(names),) * 2).toarray()
-            for of in (values * weights, weights)
-        )
-        total, count = (((drawn @ pair) * drawn).sum(axis=1) for pair in pairs)
+    rng, n = np.random.default_rng(seed), len(names)
+    drawn = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(float)
+    sums = []
+    for part in (values * weights, weights):
+        if other is None:
+            sums.append(drawn @ np.bincount(first, part, n))
+        else:
+            pairs = coo_array((part, (first, second)), shape=(n, n)).toarray()
+            sums.append(((drawn @ pairs) * drawn).sum(axis=1))
+    total, count = sums
     return np.divide(total, count, out=np.full(DRAWS, np.nan), where=count > 0)
 
 
 def _percentiles(draws: np.ndarray) -> list[float]:
     return [float(bound) for bound in np.nanquantile(draws, (0.025, 0.975))]
-
-
-def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and 95 % interval (Student's t) of a few values, as of trainings with different seeds;
-    that of one value is itself.
-    """
-    mean = float(np.mean(values))
-    half = (
-        float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)) if len(values) > 1 else 0.0
-    )
-    return mean, mean - half, mean + half

@@ -1,12 +1,9 @@
-"""A judge that was trained on real images: whose attributes, and which pose, does a swapped image
-show?
+"""The judge: a classifier of attributes and pose, trained on true images, that looks at swaps.
 
-An error in pixels does not say what is wrong. The judge is a classifier of the pose and of every
-attribute, trained on images of training identities. On unseen ones it must come within a point of
-the Bayes ceilings, or its verdicts are lower bounds; the report shows both. Many poses of a
-character differ in a few pixels, which no blurred image tells; so the judge also says whether a
-pose is right nearly. It knows nothing of any model, so one serves every run of a source and a
-split.
+A pixel error does not say what is wrong with a swap. The judge does. It is trained on images of
+training identities and knows no model, so one judge serves every run of a source and a split. Its
+verdict is worth its own accuracy on true images, which the report shows beside it. Many poses of a
+character differ in a few pixels, so it also says whether a pose is right within a tolerance.
 """
 
 import numpy as np
@@ -18,30 +15,30 @@ from tqdm import tqdm
 from lib.config import HParams
 from lib.data.images import to_float
 from lib.data.sprites import N_POSES, Sprites, bayes_ceiling
+from lib.evaluation.classifiers import minimise
+from lib.evaluation.targets import attribute_targets
 from lib.method.networks import folded_features
-from lib.method.runs import write_state
 from lib.system import paths
-from lib.system.files import exclusive_lock
+from lib.system.files import cached
 
 BATCH = 32
-LEARNING_RATE = 2e-3  # Adam, decaying to 0
-PASSES = 3  # times hp.probe_images: images that it is trained on
-TOLERANCE_PIXELS = (
-    10  # of the 3,600 of an image, up to which two poses of a character are nearly one
-)
+LEARNING_RATE = 2e-3
+PASSES = 3  # images that it is trained on, in multiples of hp.probe_images
+TOLERANCE_PIXELS = 10  # of 3,600: two poses that differ in no more count as equal
 CHUNK = 500  # images judged at once
 
 
 class Judge(nn.Module):
-    """Images (B, 3, 60, 60) to logits, (B, K) for the pose and for each attribute."""
+    """Images (B, 3, H, W) to logits (B, K) for the pose and for each attribute.
+
+    Its features are those of preset `fast`, whatever the run that it judges.
+    """
 
     def __init__(self, classes: dict[str, int]) -> None:
         super().__init__()
         self.names = tuple(classes)
-        # as the encoder of preset `fast`, whatever the run that it judges
-        self.features = nn.Sequential(
-            *folded_features(HParams()), nn.Flatten(), nn.Linear(128 * 4 * 4, 512), nn.ReLU()
-        )
+        hidden = [nn.Flatten(), nn.Linear(128 * 4 * 4, 512), nn.ReLU()]
+        self.features = nn.Sequential(*folded_features(HParams()), *hidden)
         self.heads = nn.ModuleList(nn.Linear(512, n) for n in classes.values())
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -50,66 +47,47 @@ class Judge(nn.Module):
 
 
 def judge_targets(sprites: Sprites) -> dict[str, np.ndarray]:
-    """What the judge names, (N,) each: every attribute and the pose."""
-    attributes = {
-        name: sprites.labels[sprites.character, k].astype(np.int64)
-        for k, name in enumerate(sprites.attributes)
-    }
-    return {**attributes, "pose": sprites.pose}
+    """(N,) for every attribute and the pose."""
+    return {**attribute_targets(sprites), "pose": sprites.pose}
 
 
 def judge_ceilings(sprites: Sprites, test: np.ndarray) -> dict[str, float]:
-    """What no classifier can exceed in anything that `judge` judges, on the images `test`
-    (indices): Bayes ceilings.
+    """Bayes ceilings of all that `judge_images` says, on the images with indices `test`.
 
-    Of a pose that need only nearly be right nothing is known but that 1 cannot be exceeded.
+    The ceiling of a pose within tolerance is not known, only that it is at most 1.
     """
-    ceilings = {
-        name: bayes_ceiling(sprites.distinct[test], target[test])
-        for name, target in _exact(sprites).items()
-    }
+    targets = {**judge_targets(sprites), "identity": sprites.identity}
+    distinct = sprites.distinct[test]
+    ceilings = {name: bayes_ceiling(distinct, target[test]) for name, target in targets.items()}
     return {**ceilings, "pose_within_tolerance": 1.0, "both": ceilings["identity"]}
 
 
 def judge_baselines(sprites: Sprites, test: np.ndarray) -> dict[str, float]:
-    """How often on the images `test` (indices) one is right who always names the most frequent
-    class; of a pose, only the exact.
-    """
+    """Accuracy of the majority class on the images with indices `test`."""
+    targets = {**judge_targets(sprites), "identity": sprites.identity}
     return {
-        name: float(np.bincount(target[test]).max() / len(test))
-        for name, target in _exact(sprites).items()
+        name: float(np.bincount(target[test]).max() / len(test)) for name, target in targets.items()
     }
-
-
-def _exact(sprites: Sprites) -> dict[str, np.ndarray]:
-    return {**judge_targets(sprites), "identity": sprites.identity}
 
 
 def load_judge(
     sprites: Sprites, train: np.ndarray, hp: HParams, seed: int, device: torch.device
 ) -> Judge:
-    """The judge of a source and a split, trained on images of `train` (indices) unless `data/`
-    already has it.
-    """
-    targets = {name: torch.from_numpy(target) for name, target in judge_targets(sprites).items()}
+    """The judge of a source and a split, trained on the images `train` unless `data/` has it."""
+    targets = {name: torch.from_numpy(y) for name, y in judge_targets(sprites).items()}
     classes = {name: int(target.max()) + 1 for name, target in targets.items()}
     images_seen = PASSES * hp.probe_images
-    path = paths.DATA / f"{sprites.source}-judge.pt"
-    stamp = f"{sprites.fingerprint} seed {seed}, {images_seen} images"
-    with exclusive_lock(path, f"training {path}"):
-        try:
-            stored = torch.load(path, weights_only=True, map_location=device)
-            if stored["stamp"] == stamp:
-                judge = Judge(classes).to(device)
-                judge.load_state_dict(stored["weights"])
-                return judge.eval()
-        except Exception:  # missing, or damaged in any way: trained anew
-            pass
-        torch.manual_seed(seed)
-        judge = Judge(classes).to(device)
+    torch.manual_seed(seed)
+    judge = Judge(classes).to(device)
+    fingerprint = f"{sprites.fingerprint} seed {seed}, {images_seen} images, {judge}"
+
+    def train_judge() -> dict[str, np.ndarray]:
         _fit(judge, sprites, targets, train, images_seen, seed)
-        write_state(path, {"stamp": stamp, "weights": judge.state_dict()})
-    return judge
+        return {name: weight.cpu().numpy() for name, weight in judge.state_dict().items()}
+
+    weights = cached(paths.DATA / f"{sprites.source}-judge.npz", fingerprint, train_judge)
+    judge.load_state_dict({name: torch.from_numpy(weights[name]) for name in judge.state_dict()})
+    return judge.eval()
 
 
 def _fit(
@@ -121,59 +99,48 @@ def _fit(
     seed: int,
 ) -> None:
     device = next(judge.parameters()).device
-    optimizer = torch.optim.Adam(judge.parameters(), lr=LEARNING_RATE, fused=True)
     steps = -(-images_seen // BATCH)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, steps)
     rng = np.random.default_rng(seed)
-    judge.train()
-    for _ in tqdm(range(steps), desc="training the judge", unit="step", dynamic_ncols=True):
-        index = rng.choice(train, BATCH)
+
+    def loss(index: np.ndarray) -> Tensor:
         logits = judge(to_float(sprites.images[index], device))
-        loss = sum(
-            F.cross_entropy(logits[name], target[index].to(device))
-            for name, target in targets.items()
+        return sum(
+            F.cross_entropy(logits[name], y[index].to(device)) for name, y in targets.items()
         )
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    judge.eval()
+
+    progress = tqdm(range(steps), desc="training the judge", unit="step", dynamic_ncols=True)
+    batches = (rng.choice(train, BATCH) for _ in progress)
+    judge.train()
+    minimise(loss, judge.parameters(), [batches], LEARNING_RATE, decay_steps=steps)
 
 
 @torch.no_grad()
 def judge_images(
-    judge: Judge, images: np.ndarray, target: np.ndarray, sprites: Sprites
+    judge: Judge, images: Tensor, target: np.ndarray, sprites: Sprites
 ) -> dict[str, np.ndarray]:
-    """Whether images (n, 60, 60, 3) in [0, 1] show the character and pose of the image index
-    `target` (n,).
+    """Does each image (n, 3, H, W) show the character and the pose of the image index `target`?
 
-    {name: (n,) bool} for each attribute, `identity` (all attributes but the weapon), `pose`,
-    `pose_within_tolerance` (in the pose that is named, the character's true image has all but TOLERANCE_PIXELS
-    pixels of the target) and `both` (identity, and the pose nearly); and `identity_nll`,
-    `pose_nll` (n,), nats: how unlikely the judge holds what is right.
+    Returns: (n,) bool for each attribute; `identity` (all attributes but the weapon); `pose`;
+        `pose_within_tolerance` (in the pose that the judge names, the true image differs from the
+        target in TOLERANCE_PIXELS at most); `both` (identity, and pose within tolerance). And
+        (n,) nats, the negative log-likelihood of the truth: `identity_nll` and `pose_nll`.
     """
     device = next(judge.parameters()).device
-    chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
-    logits = [
-        judge(torch.from_numpy(images[chunk]).permute(0, 3, 1, 2).to(device)) for chunk in chunks
-    ]
-    named, right, doubt = {}, {}, {}
-    for name, of in judge_targets(sprites).items():
-        log_posterior = (
-            F.log_softmax(torch.cat([chunk[name] for chunk in logits]), dim=1).cpu().numpy()
-        )
+    logits = [judge(chunk.to(device)) for chunk in images.split(CHUNK)]
+    named, right, nll = {}, {}, {}
+    for name, y in judge_targets(sprites).items():
+        log_posterior = F.log_softmax(torch.cat([chunk[name] for chunk in logits]), dim=1)
+        log_posterior = log_posterior.cpu().numpy()
         named[name] = log_posterior.argmax(axis=1)
-        right[name] = named[name] == of[target]
-        doubt[name] = -log_posterior[np.arange(len(target)), of[target]]
-    right["identity"] = np.all([right[name] for name in sprites.attributes[:-1]], axis=0)
-    shown = sprites.character[target] * N_POSES + named["pose"]
-    differ = [
-        (sprites.images[a] != sprites.images[b]).any(axis=-1).sum()
-        for a, b in zip(shown, target, strict=True)
-    ]
+        right[name] = named[name] == y[target]
+        nll[name] = -log_posterior[np.arange(len(target)), y[target]]
+
+    attributes = sprites.attributes[:-1]
+    right["identity"] = np.all([right[name] for name in attributes], axis=0)
+    named_image = sprites.character[target] * N_POSES + named["pose"]
+    pairs = zip(named_image, target, strict=True)
+    differ = [(sprites.images[a] != sprites.images[b]).any(axis=-1).sum() for a, b in pairs]
     right["pose_within_tolerance"] = np.array(differ) <= TOLERANCE_PIXELS
-    doubts = {
-        "identity_nll": sum(doubt[name] for name in sprites.attributes[:-1]),
-        "pose_nll": doubt["pose"],
-    }
-    return {**right, "both": right["identity"] & right["pose_within_tolerance"], **doubts}
+    right["both"] = right["identity"] & right["pose_within_tolerance"]
+    identity_nll = sum(nll[name] for name in attributes)
+    return {**right, "identity_nll": identity_nll, "pose_nll": nll["pose"]}

@@ -1,0 +1,51 @@
+"""What classifiers name: the character, its identity and attributes, and the pose."""
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from lib.data.sprites import N_POSES, POSES, Sprites
+
+# a probe can name these only for characters that it was trained on
+IDENTITY_TARGETS = ("character", "identity")
+
+
+def attribute_targets(sprites: Sprites) -> dict[str, np.ndarray]:
+    """(N,) int64 for each attribute of the characters."""
+    labels = sprites.labels[sprites.character].astype(np.int64)
+    return {name: labels[:, k] for k, name in enumerate(sprites.attributes)}
+
+
+def probe_targets(sprites: Sprites) -> dict[str, np.ndarray]:
+    """(N,) int64 for character, identity, every attribute, action, view, frame and pose."""
+    pose = {name: POSES[name][sprites.pose].astype(np.int64) for name in POSES.dtype.names}
+    names = {"character": sprites.character, "identity": sprites.identity}
+    return {**names, **attribute_targets(sprites), **pose, "pose": sprites.pose}
+
+
+def control_targets(sprites: Sprites, seed: int) -> dict[str, np.ndarray]:
+    """(N,) int64 for each attribute, permuted among the characters: a control task.
+
+    A probe that names these as well as the true ones memorised the characters.
+
+    Source: Hewitt and Liang (EMNLP 2019).
+    """
+    order = np.random.default_rng(seed).permutation(sprites.n_characters)
+    labels = sprites.labels[order][sprites.character].astype(np.int64)
+    return {name: labels[:, k] for k, name in enumerate(sprites.attributes)}
+
+
+def unseen_poses(sprites: Sprites, seed: int) -> dict[str, np.ndarray]:
+    """Image indices of train, validation and test: 60, 20 and 20 % of the poses.
+
+    Poses that share an image, to the bit, stay together.
+    """
+    n_distinct = int(sprites.distinct.max()) + 1
+    edges = (sprites.pose, N_POSES + sprites.distinct)
+    graph = coo_matrix((np.ones(len(sprites.pose)), edges), shape=(N_POSES + n_distinct,) * 2)
+    group = connected_components(graph, directed=False)[1][:N_POSES]
+
+    order = np.random.default_rng(seed).permutation(np.unique(group))
+    cuts = np.split(order, [int(0.6 * len(order)), int(0.8 * len(order))])
+    parts = zip(("train", "validation", "test"), cuts, strict=True)
+    return {name: np.flatnonzero(np.isin(group[sprites.pose], cut)) for name, cut in parts}
