@@ -224,6 +224,19 @@ def write_tar(path: Path, members: list[tuple[str, bytes | str]], mode: str = "w
     return path
 
 
+BAD_TARS = (  # what `bad_tars` makes
+    "cut in half",
+    "cut early",
+    "empty",
+    "a web page",
+    "damaged",
+    "a character twice",
+    "nothing but links",
+    "nothing of sprites",
+    "a file that is empty",
+)
+
+
 def bad_tars(sprites: Path, folder: Path) -> dict[str, tuple[Path, str]]:
     """Archives that cannot be read, made in `folder` from the good files in `sprites`: what is
     wrong, the path, what the user reads.

@@ -2,32 +2,20 @@
 
 import hashlib
 import itertools
-import time
 
 import numpy as np
 import pytest
 
 from lib.data import drawn
-from lib.data.drawn import (
-    ATTRIBUTES,
-    MOVES,
-    PARTS,
-    Part,
-    character_labels,
-    draw_characters,
-    draw_sprites,
-)
+from lib.data.drawn import ATTRIBUTES, MOVES, PARTS, Part, character_labels, draw_characters
 from lib.data.sprites import ACTIONS, ANIMATIONS, N_POSES, POSES, SIZE, VIEWS
 
 NAMES = tuple(ATTRIBUTES)
 
 
 @pytest.fixture(scope="module")
-def sprites():
-    start = time.process_time()
-    data = draw_sprites(progress=False)
-    assert time.process_time() - start < 20
-    return data
+def sprites(drawn_sprites):
+    return drawn_sprites
 
 
 @pytest.fixture(scope="module")

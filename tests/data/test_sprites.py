@@ -444,8 +444,8 @@ def assert_sound(data, split):
     )  # test is complete
 
 
-def test_no_drawn_image_of_test_is_in_train():
-    data = drawn.draw_sprites(progress=False)
+def test_no_drawn_image_of_test_is_in_train(drawn_sprites):
+    data = drawn_sprites
     split = sprites.split_by_identity(data, seed=0)
     assert_sound(data, split)
     assert [len(set(data.identity[split[name]])) for name in split] == [144, 19, 29]

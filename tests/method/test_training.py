@@ -18,7 +18,7 @@ from lib.system.errors import UserError
 from lib.system.files import exclusive_lock
 
 CPU = torch.device("cpu")
-TINY = dict(images_seen=640, batch_images=32, lr_warmup=3)
+TINY = dict(images_seen=320, batch_images=16, lr_warmup=3, match_characters=6)
 
 
 @pytest.fixture
@@ -86,9 +86,9 @@ def test_schedules():
 
 
 def test_training_lowers_the_error(few_sprites, reports):
-    run = train(few_sprites, images_seen=3200)
+    run = train(few_sprites, images_seen=1600)
     assert run.history[-1]["reconstruction"] < 0.6 * run.history[0]["reconstruction"]
-    assert run.history[-1]["images"] == 3200 and run.finished
+    assert run.history[-1]["images"] == 1600 and run.finished
 
 
 def test_a_seed_gives_one_run(few_sprites, reports):
@@ -106,7 +106,7 @@ def test_killed_and_resumed_is_as_never_stopped(few_sprites, reports, monkeypatc
     monkeypatch.setattr("lib.method.runs.CHECKPOINT_SECONDS", 0)
 
     def kill(row):
-        if row["images"] >= 256:
+        if row["images"] >= 128:
             raise KeyboardInterrupt
 
     stopped = tiny_run(few_sprites, name="stopped")
@@ -123,7 +123,7 @@ def test_killed_and_resumed_is_as_never_stopped(few_sprites, reports, monkeypatc
         on_log=lambda row: resumed_from.append(row["images"]),
     )
     assert (
-        resumed_from[0] == 256
+        resumed_from[0] == 128
     )  # the row during which it was killed was after the last checkpoint
     assert torch.equal(weights(unstopped), weights(resumed))
     drop_time = [{k: v for k, v in row.items() if k != "seconds"} for row in resumed.history]

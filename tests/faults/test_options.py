@@ -1,0 +1,96 @@
+"""Hyper-parameters out of range, of the wrong type and misspelt; unknown parameters; notebooks out
+of order.
+"""
+
+import dataclasses
+import math
+import re
+import sys
+
+import pytest
+
+from lib.config import LOWEST, PRESETS, HParams, check_seed, make_hparams
+from lib.system.paths import ROOT
+from tests.faults.place import check_refused, refusal, shown
+
+pytestmark = pytest.mark.faults
+
+WRONG_VALUE = {"bool": "perhaps", "str": "none", "int": "1.5", "float": "much"}
+SEED = "seed takes a whole number from 0, not '{}'"
+NO_MODEL = "run 'none' has no trained model .*: run 02_train.ipynb first"
+NO_DATA = "there is no .*sprites.npz yet: run notebooks/01_create_sprites.ipynb"
+NEAREST_PARAMETER = r"there is no parameter '{}' \(did you mean {}\?\)"
+OF_THE_COMMAND = {  # the options, the status, and what the user reads
+    "a hyper-parameter misspelt": (
+        ["--set", "z_dims=8"],
+        1,
+        r"no hyper-parameter 'z_dims' \(did you mean z_dim\?\)",
+    ),
+    "a preset misspelt": (
+        ["--preset", "fsat"],
+        2,
+        f"invalid choice: 'fsat'.*{next(iter(PRESETS))}",
+    ),
+    "an unknown option": (["--sed", "1"], 2, "unrecognized arguments: --sed"),
+    "a seed below 0": (["--seed", "-1"], 1, SEED.format("-1")),
+    "a name that climbs out": (["--run", "../x"], 1, "'../x' cannot name a run"),
+    "a notebook before its predecessor": (
+        ["--run", "none", "--from", "03"],
+        1,
+        "03_style_transfer: run 'none' has no .*: run 02_train",
+    ),
+}
+OF_A_NOTEBOOK = [  # the notebook, a parameter and its value, and what the user reads
+    ("01_create_sprites", "sead", "3", NEAREST_PARAMETER.format("sead", "seed")),
+    ("02_train", "source", "sprites", NO_DATA),
+    ("03_style_transfer", "rnu", "a", NEAREST_PARAMETER.format("rnu", "run")),
+    ("04_interpolation", "run", "none", NO_MODEL),
+    ("05_latent_classifiers", "run", "none", NO_MODEL),
+]
+
+
+def refusal_of(name: str, value: object, pattern: str) -> str:
+    return refusal(lambda: make_hparams("fast", **{name: value}), pattern)
+
+
+def test_hyper_parameters_of_the_wrong_type_or_out_of_range(record):
+    fields = dataclasses.fields(HParams)
+    for field in fields:
+        wrong = WRONG_VALUE[field.type.__name__]
+        sentence = refusal_of(field.name, wrong, f"^hyper-parameter {field.name} ")
+        if field.name in LOWEST:
+            sentence = refusal_of(field.name, -1, f"{field.name} must be at least")
+            if field.type is float:
+                refusal_of(field.name, math.nan, f"{field.name} must be")
+    fault = f"each of {len(fields)} hyper-parameters of the wrong type or out of range"
+    record(fault, sentence, "", "nothing", "names it")
+
+
+def test_hyper_parameters_misspelt(record):
+    for field in dataclasses.fields(HParams):
+        sentence = refusal_of(f"{field.name}x", "1", rf"did you mean {field.name}\?")
+    record("the same, misspelt", sentence, "", "nothing", "names the nearest")
+
+
+def test_a_seed_that_is_no_number(record):
+    sentence = refusal(lambda: check_seed("two"), "^" + SEED.format("two"))
+    record("a seed that is no number", sentence, "", "nothing", "names it")
+
+
+@pytest.mark.parametrize("fault", OF_THE_COMMAND)
+def test_a_bad_option_of_the_command(place, record, fault):
+    options, status, says = OF_THE_COMMAND[fault]
+    ended = place.run(*place.report_command("r"), *options)
+    check_refused(ended, status, says)
+    record(fault, place.shown(ended.sentence), status, "nothing", "not needed")
+
+
+@pytest.mark.parametrize(("notebook", "name", "value", "says"), OF_A_NOTEBOOK)
+def test_a_bad_parameter_of_a_notebook(place, record, notebook, name, value, says):
+    notebooks = ROOT / "notebooks"
+    papermill = (sys.executable, "-m", "papermill", notebooks / f"{notebook}.ipynb")
+    copy = place.folder / f"{notebook}.ipynb"
+    ended = place.run(*papermill, copy, "--cwd", notebooks, "-p", name, value)
+    assert ended.status == 1 and re.search(f"UserError: {says}", ended.text), ended.text[-800:]
+    fault = f"papermill {notebook} -p {name} {value}"
+    record(fault, shown(ended.sentence), 1, "nothing", "names what to do")
