@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lib.system.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 DATA = Path(os.environ.get("CYCLE_VAE_DATA", ROOT / "data"))
