@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks everything: style, units, the notebooks cell by cell, and the whole report once, small. Sets itself up the first time.
 set -eo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib/system/environment.sh"
 cd "$ROOT"
 # Threads that wait for each other by spinning keep a core from the one they wait for where other work shares the machine, as
 # where tests run; so here they sleep after 1000 spins (GNU OpenMP). A training alone on its cores is faster without.

@@ -1,6 +1,6 @@
 """Causes each fault for real and checks what the user reads, the exit status, what is left, and that the same command recovers.
 
-    ./run_tests.sh runs it; alone, after `source lib/environment.sh`: "$PYTHON" -m tests.faults [--markdown PATH] [GROUP ...]
+    ./run_tests.sh runs it; alone, after `source lib/system/environment.sh`: "$PYTHON" -m tests.faults [--markdown PATH] [GROUP ...]
 
 The data are an archive of drawn sprites in the published format (`tests.archives`). A full or read-only disk is a tmpfs, which
 takes root to mount; where that is refused, those rows say that they were not run.
