@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Rebuilds the whole report (--help lists the options), or with --jupyter opens its notebooks; sets itself up the first time.
 set -eo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib/system/environment.sh"
 
 if [ "$1" = --jupyter ]; then
   shift

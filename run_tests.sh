@@ -2,7 +2,7 @@
 # Checks everything: style, units, the whole report once, small, and every fault. Sets itself up the
 # first time.
 set -eo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib/system/environment.sh"
 cd "$ROOT"
 # Each worker of the tests has a core, and computes in one thread. Threads that spin while they wait
 # would keep a core from the one they wait for: here they sleep after 1000 spins (GNU OpenMP).

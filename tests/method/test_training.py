@@ -171,8 +171,7 @@ def test_a_model_of_another_version_is_named(few_sprites, reports):
     torch.save(state | {"hp": state["hp"] | {"leak_weight": 30.0}}, path)
     for use in (lambda: load_run("tiny"), lambda: train(few_sprites)):
         with pytest.raises(
-            UserError,
-            match=r"model\.pt in reports/tiny comes from another version of this program",
+            UserError, match=r"model\.pt in reports/tiny comes from another version of this program"
         ):
             use()
 

@@ -1,30 +1,32 @@
-"""The set-up: what the files of versions say, and lib/environment.sh with its faults, run for real
-in a copy of the tree.
-"""
+"""The set-up: what the files of versions say, and environment.sh with its faults, run in a copy."""
 
+import fcntl
+import functools
 import hashlib
+import http.server
+import importlib.metadata
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
-import packaging
 import pytest
+import uv
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from lib.system.paths import ROOT
 
-TOOLS = (
-    "awk bash cat cksum df dirname env grep ln mkdir mv readlink rm sed sh sleep tail uname".split()
-)
+TOOLS = "bash dirname sh".split()
 PIPELINE = "import os, sys; print('ran', sys.executable, os.getcwd(), sys.argv[1:])\n"
 LINUX, ARM, MAC = ("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")
 
@@ -47,9 +49,10 @@ def lock_of(platform: tuple[str, str], python: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize("platform", [LINUX, ARM, MAC])
 def test_lock_states_one_exact_version_of_each_dependency(platform, python):
     pins = lock_of(platform, python)
-    assert {
-        canonicalize_name(requirement.name) for requirement in stated("requirements.txt")
-    } <= set(pins)
+    pinned = {
+        pin.name for pin in stated("constraints.txt")
+    }  # spelled alike: environment.py compares the names
+    assert {requirement.name for requirement in stated("requirements.txt")} <= pinned
     assert all(
         len(versions) == 1 and re.fullmatch(r"==[0-9][0-9a-z.]*", versions[0])
         for versions in pins.values()
@@ -117,16 +120,17 @@ def make_tree(tmp_path: Path) -> Path:
     one good Python.
     """
     tree = tmp_path / "a tree"
-    (tree / "lib").mkdir(parents=True)
+    for folder in ("lib/commands", "lib/system"):
+        (tree / folder).mkdir(parents=True)
+    helpers = ("lib/system/environment.sh", "lib/system/environment.py")
     for name in (
         "requirements.txt",
         "constraints.txt",
         "requirements.lock",
         "run_all.sh",
-        "lib/environment.sh",
+        *helpers,
     ):
         shutil.copy(ROOT / name, tree / name)
-    (tree / "lib/commands").mkdir()
     for package in ("lib", "lib/commands"):
         (tree / package / "__init__.py").touch()
     (tree / "lib/commands/run_all.py").write_text(PIPELINE)
@@ -174,9 +178,11 @@ def finish(process: subprocess.Popen) -> tuple[int, str, str]:
 
 
 def call(tree: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
-    code, out, err = finish(start(tree, *arguments, **environment))
-    assert not os.path.lexists(tree / ".venv.lock")
-    return code, out, err
+    outcome = finish(start(tree, *arguments, **environment))
+    if (tree / ".venv.lock").exists():
+        with (tree / ".venv.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nothing holds it any more
+    return outcome
 
 
 def ran(environment: Path, tree: Path, *arguments: str) -> str:
@@ -189,7 +195,6 @@ def make_environment(path: Path, **versions: str | None) -> Path:
     """
     venv.create(path, symlinks=True)
     (site,) = path.glob("lib/python*/site-packages")
-    shutil.copytree(Path(packaging.__file__).parent, site / "packaging")
     here = {
         canonicalize_name(pin.name): str(pin.specifier)[2:]
         for pin in stated("constraints.txt")
@@ -209,26 +214,45 @@ def make_environment(path: Path, **versions: str | None) -> Path:
 
 
 def require_tiny(tree: Path) -> str:
-    """Makes a package, tiny, all that the tree requires; returns the folder that holds it, as pip's
-    --find-links.
+    """Makes two packages all that the tree requires: uv, and tiny, which claims to be numpy and
+    torch.
+
+    Returns the folders that hold them, as pip's --find-links.
     """
-    folder = tree.parent / "wheels"
+    tiny = write_wheel(
+        tree.parent / "wheels", "tiny", "1.0", **{"numpy.py": b"", "torch.py": b"whole = True\n"}
+    )
+    program = Path(uv.find_uv_bin()).read_bytes()
+    number = importlib.metadata.version("uv")
+    installer = write_wheel(
+        tree.parent / "uv", "uv", number, **{f"uv-{number}.data/scripts/uv": program}
+    )
+    (tree / "requirements.txt").write_text("uv\ntiny\n")
+    (tree / "constraints.txt").write_text(f"tiny==1.0\nuv=={number}\n")
+    pins = {f"uv=={number}": installer, "tiny==1.0": tiny}
+    lines = [
+        f"{pin} \\\n    --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+        for pin, wheel in pins.items()
+    ]
+    (tree / "requirements.lock").write_text("\n".join(lines))
+    return f"{installer.parent} {tiny.parent}"
+
+
+def write_wheel(folder: Path, name: str, number: str, **files: bytes) -> Path:
     folder.mkdir()
-    with zipfile.ZipFile(folder / "tiny-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("tiny.py", "")
-        wheel.writestr(
-            "tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n"
-        )
-        wheel.writestr(
-            "tiny-1.0.dist-info/WHEEL",
-            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        )
-        wheel.writestr("tiny-1.0.dist-info/RECORD", "")
-    digest = hashlib.sha256((folder / "tiny-1.0-py3-none-any.whl").read_bytes()).hexdigest()
-    (tree / "requirements.txt").write_text("tiny\n")
-    (tree / "constraints.txt").write_text("tiny==1.0\n")
-    (tree / "requirements.lock").write_text(f"tiny==1.0 --hash=sha256:{digest}")
-    return str(folder)
+    wheel = folder / f"{name}-{number}-py3-none-any.whl"
+    info = f"{name}-{number}.dist-info"
+    files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n".encode()
+    files[f"{info}/WHEEL"] = (
+        b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
+    files[f"{info}/RECORD"] = b""
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, content in files.items():
+            entry = zipfile.ZipInfo(path)
+            entry.external_attr = 0o100755 << 16  # pip keeps what is executable so
+            archive.writestr(entry, content)
+    return wheel
 
 
 @pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX"])
@@ -283,16 +307,19 @@ def test_no_space(tree):
     )
 
 
-def test_set_up_waits_for_another_and_takes_over_from_a_dead_one(tree):
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    (tree / ".venv.lock").symlink_to(str(dead.pid))
-    assert "GB free" in call(tree, CYCLE_VAE_DISK_GB="1000000")[2]
-    (tree / ".venv.lock").symlink_to(str(os.getpid()))
-    waiting = start(tree, CYCLE_VAE_DISK_GB="1000000")
-    assert f"(process {os.getpid()}) is under way" in waiting.stderr.readline()
-    (tree / ".venv.lock").unlink()
-    assert "GB free" in finish(waiting)[2]
+def test_set_up_waits_for_another_while_that_holds_the_lock(tree):
+    with (tree / ".venv.lock").open(
+        "w"
+    ) as lock:  # a file that is there but that nothing holds stops nobody
+        assert "GB free" in call(tree, CYCLE_VAE_DISK_GB="1000000")[2]
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = start(tree, CYCLE_VAE_DISK_GB="1000000")
+        assert (
+            waiting.stderr.readline() == "Another set-up of .venv is under way: waiting for it.\n"
+        )
+        time.sleep(0.5)
+        assert waiting.poll() is None
+    assert "GB free" in finish(waiting)[2]  # the kernel freed the lock as the file was closed
 
 
 def test_failed_installation_then_a_clean_start_then_another_lock(tree):
@@ -316,8 +343,13 @@ def test_failed_installation_then_a_clean_start_then_another_lock(tree):
     code, out, err = call(tree, PIP_FIND_LINKS=wheels)
     assert (
         code == 1
-        and "THESE PACKAGES DO NOT MATCH THE HASHES" in (tree / ".venv/install.log").read_text()
+        and "Hash mismatch for `tiny==1.0`; the whole log" in err
+        and not (tree / ".venv/left over").exists()
     )
+    (tree / ".venv/left over").touch()
+    (tree / "requirements.lock").write_text(re.sub("[0-9a-f]{8}\n", "00000000\n", lock))
+    code, out, err = call(tree, PIP_FIND_LINKS=wheels)
+    assert code == 1 and "THESE PACKAGES DO NOT MATCH THE HASHES" in err
     (tree / "requirements.lock").write_text(lock)
     outcomes = [
         finish(process) for process in [start(tree, PIP_FIND_LINKS=wheels) for _ in range(2)]
@@ -328,4 +360,139 @@ def test_failed_installation_then_a_clean_start_then_another_lock(tree):
     assert call(tree) == (0, ran(tree / ".venv", tree), "")
 
     (tree / "constraints.txt").write_text("tiny==1.0  # another lock\n")
-    assert "GB free" in call(tree, CYCLE_VAE_DISK_GB="1000000")[2] and not (tree / ".venv").exists()
+    assert "GB free" in call(tree, CYCLE_VAE_DISK_GB="1000000")[2]
+    assert os.listdir(tree / ".venv") == [".installing"]
+
+
+class HalfAnIndex(http.server.SimpleHTTPRequestHandler):
+    """An index that gives uv, and never answers for tiny."""
+
+    def do_GET(self):
+        self.path = self.path.removeprefix("/simple/uv")
+        if "tiny" in self.path:
+            self.server.asked.set()
+            self.server.over.wait()
+        else:
+            super().do_GET()
+
+
+@pytest.fixture
+def half_an_index(tmp_path):
+    handler = functools.partial(HalfAnIndex, directory=tmp_path / "uv")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.asked, server.over = threading.Event(), threading.Event()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.over.set()
+        server.shutdown()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("whole_group", [True, False])
+def test_set_up_that_is_stopped_while_uv_works_begins_afresh(
+    tree, half_an_index, number, whole_group
+):
+    wheels = require_tiny(tree)
+    address = f"http://127.0.0.1:{half_an_index.server_port}/simple"
+    process = start(tree, PIP_NO_INDEX="0", PIP_INDEX_URL=address, PIP_RETRIES="0", new_group=True)
+    assert half_an_index.asked.wait(30)
+    # What uv leaves where it is killed while it installs: a package that claims to be there,
+    # without its files.
+    (site,) = tree.glob(".venv/lib/python*/site-packages")
+    (site / "tiny-1.0.dist-info").mkdir()
+    (site / "tiny-1.0.dist-info/METADATA").write_text(
+        "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n"
+    )
+    (os.killpg if whole_group else os.kill)(process.pid, number)
+    code, out, err = finish(process)
+    if number == signal.SIGKILL:
+        assert code == -number
+    else:
+        assert (code, err) == (
+            128 + number,
+            "The set-up of .venv was stopped: start again, which begins afresh.",
+        )
+    assert not (tree / ".venv/.complete").exists()
+    code, out, err = call(tree, PIP_FIND_LINKS=wheels)
+    assert code == 0 and out.endswith(ran(tree / ".venv", tree)) and (site / "torch.py").exists()
+
+
+def test_damaged_cache_is_left_out_at_the_next_start(tree):
+    links = {"PIP_FIND_LINKS": require_tiny(tree)}
+    assert call(tree, **links)[0] == 0
+    for torch in [
+        *tree.glob(".venv/lib/python*/site-packages/torch.py"),
+        *tree.parent.glob(".cache/uv/**/torch.py"),
+    ]:
+        torch.write_text("raise ImportError('half a library')")
+    (tree / "constraints.txt").write_text(
+        (tree / "constraints.txt").read_text() + "# another lock\n"
+    )
+    code, _, err = call(tree, **links)
+    assert (
+        code == 1
+        and "(ImportError: half a library; " in err
+        and not (tree / ".venv/.complete").exists()
+    )
+    assert call(tree, **links)[0] == 0
+
+
+def test_settings_of_the_user_say_how_packages_are_reached_and_nothing_else(tree):
+    wheels = require_tiny(tree)
+    elsewhere = tree.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "numpy.py").write_text("raise ImportError")
+    (elsewhere / "constraints.txt").write_text("tiny==2.0\nuv==0.1\n")
+    (elsewhere / "pip.conf").write_text(
+        f"[global]\nno-index = true\nfind-links =\n    {wheels.replace(' ', chr(10) + '    ')}\n"
+        f"target = {elsewhere}\nconstraint = {elsewhere}/constraints.txt\n"
+    )
+    hostile = {
+        name: str(elsewhere)
+        for name in ("PIP_TARGET", "PIP_PREFIX", "UV_TARGET", "PYTHONPATH", "PYTHONHOME")
+    }
+    hostile |= {
+        "PIP_USER": "1",
+        "PIP_CONSTRAINT": f"{elsewhere}/constraints.txt",
+        "UV_CONSTRAINT": f"{elsewhere}/constraints.txt",
+    }
+    del_no_index = {"PIP_NO_INDEX": "", "PIP_CONFIG_FILE": str(elsewhere / "pip.conf")}
+    code, out, err = call(
+        tree,
+        **hostile,
+        **del_no_index,
+        UV_PROJECT_ENVIRONMENT=str(elsewhere),
+        UV_INDEX_URL="http://127.0.0.1:9",
+    )
+    assert (code, err) == (0, "") and out.endswith(ran(tree / ".venv", tree))
+    assert sorted(path.name for path in elsewhere.iterdir()) == [
+        "constraints.txt",
+        "numpy.py",
+        "pip.conf",
+    ]
+
+
+def test_full_or_read_only_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "nr_inodes=64", "none", disk], capture_output=True
+    ).returncode:
+        pytest.skip("mounting a small disk takes root")
+    try:
+        tree = make_tree(disk)
+        with pytest.raises(OSError, match="No space left"):
+            for number in range(64):
+                (disk / str(number)).touch()
+        assert_refused(tree, "No space left on device")
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        assert_refused(tree, "Read-only file system")
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def assert_refused(tree, why):
+    code, out, err = call(tree)
+    assert (code, out) == (1, "") and re.fullmatch(
+        rf"The set-up of \.venv failed \(.*{why}.*\.venv\.lock'\): .*\.", err
+    )

@@ -1,0 +1,185 @@
+"""What environment.sh asks of Python, by path: `base`, `differences` or `set-up`."""
+
+import ast
+import fcntl
+import hashlib
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+VENV = ROOT / ".venv"
+PYTHON, UV, LOG = VENV / "bin/python", VENV / "bin/uv", VENV / "install.log"
+COMPLETE, UNFINISHED = VENV / ".complete", VENV / ".installing"
+FILES = ("requirements.txt", "constraints.txt", "requirements.lock")
+REQUIREMENTS, CONSTRAINTS, LOCK = ((ROOT / name).read_text() for name in FILES)
+STAMP = hashlib.sha256((REQUIREMENTS + CONSTRAINTS + LOCK).encode()).hexdigest()
+# pip's settings that say how packages are reached. uv knows those not named here as UV_<NAME>.
+SETTINGS = "index-url extra-index-url find-links no-index trusted-host cert proxy timeout retries"
+UV_NAMES = {"CERT": "SSL_CERT_FILE", "PROXY": "ALL_PROXY", "TRUSTED_HOST": "UV_INSECURE_HOST"}
+UV_NAMES |= {"TIMEOUT": "UV_HTTP_TIMEOUT", "RETRIES": "UV_HTTP_RETRIES"}
+
+
+def differences() -> str:
+    """How the environment that runs this differs from the lock, in few words; "" if it does not."""
+    if (COMPLETE.exists() or UNFINISHED.exists()) and VENV.samefile(sys.prefix):
+        stamped = COMPLETE.exists() and COMPLETE.read_text() == STAMP
+        return "" if stamped else "it is unfinished or of another lock"
+    here = {"sys_platform": sys.platform, "platform_machine": platform.machine()}
+    here["python_version"] = "{}.{}".format(*sys.version_info)
+    pins = re.findall(r"^([\w.-]+)==([^;\s]+)(?:; *(.+))?", CONSTRAINTS, re.MULTILINE)
+    # These markers compare strings, so Python reads them as pip does.
+    locked = {name: pin for name, pin, marker in pins if not marker or eval(marker, dict(here))}
+    faults = []
+    for name in re.findall(r"^\w[\w.-]*", REQUIREMENTS, re.MULTILINE) + ["cycle-vae-report"]:
+        try:
+            installed = version(name)
+            if installed.partition("+")[0] != locked.get(name, installed):
+                faults.append(f"{name} is {installed} where the lock states =={locked[name]}")
+        except PackageNotFoundError:
+            faults.append(f"{name} is missing")
+    more = f", and {len(faults) - 1} more differ" if len(faults) > 1 else ""
+    return faults[0] + more if faults else ""
+
+
+def differences_of_venv() -> str:
+    asked = [PYTHON, "-I", __file__, "differences"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "it has no working Python 3.11 to 3.13"
+
+
+def run(environment: dict[str, str], *command: object) -> None:
+    """Runs a step of the installation. What it says goes to the log, and to a terminal."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    # close_fds=False: a step that outlives this process keeps the lock of .venv until it ends.
+    options = {"cwd": ROOT, "env": environment, "close_fds": False, "errors": "replace"} | streams
+    said = ""
+    with LOG.open("a") as log, subprocess.Popen(command, **options) as step:
+        signal.signal(signal.SIGTERM, lambda *_: (step.terminate(), sys.exit(143)))
+        for line in step.stdout:
+            said += line
+            log.write(line)
+            if sys.stdout.isatty():
+                print(line, end="", flush=True)
+    if step.returncode:
+        causes = re.findall(r"^(?:ERROR|error| +cause): (.+)", said, re.MULTILINE)
+        if "connection broken" in said:
+            causes = ["pip did not reach its package index"]
+        causes = causes or said.splitlines()[-1:] or [f"status {step.returncode}"]
+        raise subprocess.SubprocessError(": ".join(dict.fromkeys([causes[0], causes[-1]])))
+
+
+def clean_environment() -> dict[str, str]:
+    """The user's variables; of those for Python, pip and uv only how to reach packages."""
+    foreign = re.compile("PYTHON|PIP_|UV_(?!CACHE_DIR$)")
+    clean = {name: value for name, value in os.environ.items() if not foreign.match(name)}
+    listed = subprocess.check_output([PYTHON, "-I", "-m", "pip", "config", "list"], text=True)
+    for section in ("global", "install", ":env:"):  # The last one counts most, as for pip.
+        settings = re.findall(rf"^{section}\.(?:default-)?(.+?)=(.+)", listed, re.MULTILINE)
+        for name, value in settings:
+            words = ast.literal_eval(value).split()
+            if name in SETTINGS.split() and words:
+                separator = "," if name == "find-links" else " "
+                name = name.upper().replace("-", "_")
+                clean["PIP_" + name] = " ".join(words)
+                clean[UV_NAMES.get(name, "UV_" + name)] = separator.join(words)
+    return clean | {"PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1"}
+
+
+def install() -> None:
+    run(dict(os.environ), sys.executable, "-I", "-m", "venv", VENV)
+    clean = clean_environment()
+    uv_entry = VENV / "uv.txt"
+    uv_entry.write_text(re.search(r"^uv==.*(\n .*)*", LOCK, re.MULTILINE)[0])
+    pip = [PYTHON, "-I", "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
+    run(clean, *pip, "--only-binary=:all:", "--require-hashes", "-r", uv_entry)
+    # A version may come from any index, as for pip. Its hash says whether it is the right file.
+    options = ["--python", PYTHON, "--index-strategy", "unsafe-best-match"]
+    if clean.get("PIP_NO_INDEX", "").lower() in ("1", "true", "yes", "on"):
+        options.append("--no-index")  # uv has no variable for it
+    run(clean, UV, "pip", "sync", "--require-hashes", "requirements.lock", *options)
+    try:
+        run(clean, PYTHON, "-I", "-c", "import numpy, torch")
+    except subprocess.SubprocessError:
+        # uv links .venv's files to those of its cache, so a damaged file is damaged in both.
+        run(clean, UV, "cache", "clean", *re.findall(r"^[\w.-]+", LOCK, re.MULTILINE))
+        raise
+    options += ["--no-deps", "--no-build-isolation"]  # the project, which has no hash
+    run(clean, UV, "pip", "install", "-r", "requirements.txt", *options)
+
+
+def take_turn() -> None:
+    """Waits until no other set-up goes on. The kernel frees the lock, whatever ends its holder."""
+    lock = os.open(ROOT / ".venv.lock", os.O_RDWR | os.O_CREAT)
+    os.set_inheritable(lock, True)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("Another set-up of .venv is under way: waiting for it.", file=sys.stderr, flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def empty_venv(differs: str) -> None:
+    """Empties .venv if it is ours. Its mark stays, so that it is ours after a kill, too."""
+    if not (COMPLETE.exists() or UNFINISHED.exists() or not any(VENV.iterdir())):
+        sys.exit(
+            "The folder .venv is not of this script's making and does not satisfy the lock "
+            f"({differs}): remove it, or bring it up to date with "
+            "'.venv/bin/python -m pip install -r requirements.txt -c constraints.txt'."
+        )
+    print("Emptying .venv, which is unfinished or of another lock.", flush=True)
+    UNFINISHED.touch()
+    for path in set(VENV.iterdir()) - {UNFINISHED}:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def set_up() -> None:
+    take_turn()
+    differs = differences_of_venv()
+    if not differs:
+        return
+    if os.path.lexists(VENV):
+        empty_venv(differs)
+    size = 6 if (sys.platform, platform.machine()) == ("linux", "x86_64") else 2  # with CUDA or not
+    free = shutil.disk_usage(ROOT).free // 10**9
+    needed = int(os.environ.get("CYCLE_VAE_DISK_GB", size + 2))
+    if free < needed:
+        sys.exit(
+            f"The disk of {ROOT} has {free} GB free and the set-up needs {needed} GB: "
+            "free some space, or see the README for a smaller torch without CUDA."
+        )
+    python = f"Python {platform.python_version()}"
+    print(f"Setting up .venv with {python}, once: about {size} GB, 1 to 10 minutes.", flush=True)
+    VENV.mkdir(exist_ok=True)
+    UNFINISHED.touch()
+    install()
+    UNFINISHED.write_text(STAMP)
+    UNFINISHED.rename(COMPLETE)
+    print("Set up .venv.", flush=True)
+
+
+if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+    sys.exit(1)
+if sys.argv[1] == "base":
+    import ensurepip  # noqa: F401  A Debian without python3-venv lacks it, and can make no .venv.
+
+    print(sys._base_executable)
+elif sys.argv[1] == "differences":
+    print(differences())
+else:
+    try:
+        set_up()
+    except (OSError, subprocess.SubprocessError) as failure:
+        log = "; the whole log is .venv/install.log" if LOG.exists() else ""
+        sys.exit(
+            f"The set-up of .venv failed ({failure}{log}): "
+            "mend that and start again, which begins afresh."
+        )
