@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import TextIO
 
@@ -124,7 +125,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add(
         "--store-outputs",
         action="store_true",
-        help="also store the executed cells in notebooks/, to commit them",
+        help="also refresh notebooks/ and reports/_committed, to commit them",
     )
     return parser.parse_args(arguments)
 
@@ -211,10 +212,14 @@ def _run(options: argparse.Namespace, source: str, overrides: dict[str, str], ru
             _say(f"{name} took {seconds:.0f} s")
     pdf = build.build_report(run)
     if options.store_outputs:
-        for name in NOTEBOOKS:
-            _store_outputs(
-                folder / "notebooks" / f"{name}.ipynb", ROOT / "notebooks" / f"{name}.ipynb"
-            )
+        if source == "drawn":
+            for name in NOTEBOOKS:
+                _store_outputs(
+                    folder / "notebooks" / f"{name}.ipynb", ROOT / "notebooks" / f"{name}.ipynb"
+                )
+        else:
+            _say("notebook outputs are not stored, since they show the art of the archive")
+        build.store_committed(run)
     _say(f"done: {_shown(pdf)}")
     return pdf
 
@@ -306,6 +311,7 @@ def _execute(name: str, folder: Path, parameters: dict, cell_seconds: int | None
     notebook, _ = CoalesceStreamsPreprocessor().preprocess(
         nbformat.read(unfinished, as_version=4), {}
     )
+    _shrink_pictures(notebook)
     html, _ = HTMLExporter(template_name="lab").from_notebook_node(notebook)
     for path, text in (
         (executed, nbformat.writes(notebook)),
@@ -315,6 +321,16 @@ def _execute(name: str, folder: Path, parameters: dict, cell_seconds: int | None
             file.write(text.encode())
     unfinished.unlink()
     return seconds
+
+
+def _shrink_pictures(notebook: nbformat.NotebookNode) -> None:
+    """Give every PNG output a palette, which makes it a third of the size."""
+    from lib.report.figures import palette_png  # here: matplotlib would slow down each start
+
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if png := output.get("data", {}).get("image/png"):
+                output.data["image/png"] = b64encode(palette_png(b64decode(png))).decode()
 
 
 def _reused_training(name: str, seconds: float, results: dict) -> bool:
