@@ -55,7 +55,7 @@ def failures(results: dict) -> list[str]:
         text.append(collapse(kl))
     if test <= floor:
         text.append(
-            f"s is ignored, or the model learnt little: swaps ({fixed(test)} dB) are no closer to"
+            f"s is ignored, or little was learnt: swaps ({fixed(test)} dB) are no closer to"
             f" the true images than the mean image of the pose ({fixed(floor)} dB)."
         )
     for code, target in (("s", "identity"), ("z_mu", "pose")):

@@ -226,7 +226,7 @@ def test_a_run_that_failed_is_reported():
     assert failures(11.0, 24.0) == []
     collapsed, ignored = failures(0.2, 18.0)
     assert collapsed.startswith("z collapsed: the KL term is 0.20 nats")
-    assert ignored.startswith("s is ignored, or the model learnt little: swaps (18.0 dB) are no")
+    assert ignored.startswith("s is ignored, or little was learnt: swaps (18.0 dB) are no")
     unknown = failures(11.0, 24.0, trained=False)
     assert unknown[0] == "It is unknown whether s encodes the identity: no probe trained."
     assert len(unknown) == 2
