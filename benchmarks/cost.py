@@ -1,12 +1,11 @@
-"""What training costs, and how that grows: with the images, their size, the sizes of z and s, and
-the batch.
+"""Measure how training time and memory grow with images, image size, code sizes and batch.
 
-    .venv/bin/python -m benchmarks.cost --json cost.json --figure cost.png
+    .venv/bin/python -m benchmarks.cost --json benchmarks/cost.json
 
-One setting at a time departs from preset `fast`. Each is measured in a process of its own, so that
-the peak of its memory is its own. Training steps are timed in turns, several times, and medians
-count; the first turn also times, once, what takes long by itself: the search for matches and the
-encoding of all images. Larger images are the sprites with every pixel repeated.
+One setting at a time differs from preset `fast`. Each is measured in a separate process, so that
+the peak of its memory counts alone. Training steps are timed in turns, several times, and the
+median counts; the first turn also times, once, the matching and the encoding of all images. Larger
+images are sprites with every pixel repeated. The figure (SVG) is written beside the JSON file.
 """
 
 import argparse
@@ -20,8 +19,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from benchmarks.speed import CPU, WARM_UP, our_steps, seconds_a_step
 from lib.config import make_hparams
@@ -29,7 +30,8 @@ from lib.data.sources import create_sprites
 from lib.data.sprites import N_POSES, SIZE, SOURCES
 from lib.method.matching import find_matches
 from lib.method.networks import CycleVAE, dense_decoder, encode_images, folded_encoder
-from lib.report.figures import cost_figure, write_figure
+from lib.report.figures import BLUE, VERMILION, write_figure
+from lib.report.numbers import count, fixed
 from lib.system.errors import cli_errors
 from lib.system.files import write_json
 from lib.system.processes import end_with_parent
@@ -48,7 +50,7 @@ VARIED = {
         24 * N_POSES,
         240 * N_POSES,
         672 * N_POSES,
-    ),  # the last is the whole of 2D Sprites
+    ),  # the last is all of 2D Sprites
     "size": (2 * SIZE,),
     "z_dim": (32, 128, 512),
     "s_dim": (16, 256),
@@ -57,9 +59,7 @@ VARIED = {
 
 
 def settings() -> list[dict[str, int]]:
-    """The settings to measure, in the order of the table: preset `fast`, and with one of them
-    changed at a time.
-    """
+    """The settings to measure: preset `fast`, then one of them changed at a time."""
     return [BASE, *({**BASE, name: value} for name, values in VARIED.items() for value in values)]
 
 
@@ -72,11 +72,11 @@ def write_images(sprites: np.ndarray, n: int, size: int, path: Path) -> None:
             file.write(some.repeat(scale, axis=1).repeat(scale, axis=2).tobytes())
 
 
-def cost(path: Path, setting: dict[str, int], seconds: float, whole: bool) -> dict[str, float]:
-    """What one setting takes in this process: `seconds` of training steps; `whole`, also a search
-    for matches and an encoding.
+def cost(path: Path, setting: dict[str, int], seconds: float, complete: bool) -> dict[str, float]:
+    """Measure one setting in this process, over `seconds` of training steps.
 
-    Only with those two is the peak of its memory that of a run, so only then is it given.
+    With `complete`, also the matching, the encoding and the peak memory, which is then that of a
+    run.
     """
     n, size = setting["images"], setting["size"]
     hp = make_hparams(
@@ -89,7 +89,7 @@ def cost(path: Path, setting: dict[str, int], seconds: float, whole: bool) -> di
     model.encoder, model.decoder = folded_encoder(hp, size), dense_decoder(hp, size)
     steps = our_steps(model, images, valid, hp, CPU)
     taken = {"seconds_a_pair": 2 * seconds_a_step(steps, seconds, WARM_UP) / hp.batch_images}
-    if whole:
+    if complete:
         started = time.perf_counter()
         find_matches(model, images, valid, hp, seed=0)
         matched = time.perf_counter()
@@ -107,9 +107,7 @@ def cost(path: Path, setting: dict[str, int], seconds: float, whole: bool) -> di
 def measure(
     sprites: np.ndarray, turns: int, seconds: float, say: Callable[[str], None] = print
 ) -> dict:
-    """The cost of every setting: of a training pair the median over `turns`, in each of which all
-    are timed, and the rest once.
-    """
+    """The cost of every setting: median time of a pair over `turns`, all else measured once."""
     points = settings()
     taken: list[list[dict[str, float]]] = [[] for _ in points]
     with tempfile.TemporaryDirectory(prefix="cycle-vae-cost-") as folder:
@@ -120,8 +118,7 @@ def measure(
                 sprites, max(p["images"] for p in points if p["size"] == size), size, paths[size]
             )
         for turn in range(turns):
-            # a fresh process for each, started anew, not forked: nothing of this one counts as its
-            # memory
+            # spawned, not forked, so that none of this process's memory counts
             with ProcessPoolExecutor(
                 1, get_context("spawn"), end_with_parent, max_tasks_per_child=1
             ) as pool:
@@ -146,6 +143,104 @@ def measure(
     }
 
 
+NAMES = {
+    "images": "images",
+    "size": "pixels per side",
+    "z_dim": "dimensions of z",
+    "s_dim": "dimensions of s",
+    "batch_images": "images per step",
+}
+
+
+def cost_finding(points: list[dict]) -> list[str]:
+    """The cost of a training pair in preset `fast`, and how each setting changes it."""
+    base = points[0]
+    text = [
+        f"In preset fast, a training pair takes {fixed(1e3 * base['seconds_a_pair'])} ms, and peak"
+        f" memory is {fixed(base['peak_bytes'] / 2**30)} GiB."
+    ]
+    for name, label in NAMES.items():
+        varied = [base, *(p for p in points if p[name] != base[name])]
+        low, high = (pick(varied, key=lambda p: p[name]) for pick in (min, max))
+        ratios = (fixed(high[key] / low[key]) for key in ("seconds_a_pair", "peak_bytes"))
+        time, memory = ratios
+        text.append(
+            f"From {count(low[name])} to {count(high[name])} {label}, time per pair changes by a"
+            f" factor of {time} and memory by {memory}."
+        )
+    most = max(points, key=lambda p: p["images"])
+    return [
+        *text,
+        f"For {count(most['images'])} images, the matching takes {count(most['match_seconds'])} s"
+        f" and the encoding {count(most['encode_seconds'])} s.",
+    ]
+
+
+def cost_table(points: list[dict], turns: int) -> dict:
+    measured = ["ms per pair", "matching, s", "encoding, s", "memory, GiB"]
+    return {
+        "caption": (
+            f"Cost of training: the time of a pair is the median of {turns} timings; all else was"
+            " measured once. The first row is preset fast."
+        ),
+        "head": ["images", "pixels", "z", "s", "images per step", *measured],
+        "rows": [
+            [
+                *(count(p[name]) for name in NAMES),
+                fixed(1e3 * p["seconds_a_pair"], 2),
+                fixed(p["match_seconds"]),
+                fixed(p["encode_seconds"]),
+                fixed(p["peak_bytes"] / 2**30, 2),
+            ]
+            for p in points
+        ],
+    }
+
+
+def cost_figure(points: list[dict[str, float]]) -> Figure:
+    """Time of a training pair and peak memory (rows) against each setting (columns)."""
+    settings = {
+        "images": "images",
+        "size": "pixels per side",
+        "z_dim": "size of z",
+        "s_dim": "size of s",
+        "batch_images": "images per step",
+    }
+    figure, axes = plt.subplots(
+        2, len(settings), figsize=(9, 3.6), sharex="col", sharey="row", layout="constrained"
+    )
+    for column, (name, label) in zip(axes.T, settings.items(), strict=True):
+        shown = sorted(
+            (
+                p
+                for p in points
+                if all(p[other] == points[0][other] for other in settings if other != name)
+            ),
+            key=lambda p: p[name],
+        )
+        x = [p[name] for p in shown]
+        column[0].plot(
+            x, [1e3 * p["seconds_a_pair"] for p in shown], "o-", color=VERMILION, ms=4, lw=1.2
+        )
+        column[1].plot(x, [p["peak_bytes"] / 2**30 for p in shown], "o-", color=BLUE, ms=4, lw=1.2)
+        column[0].set_xscale("log")
+        column[1].set_xlabel(label)
+        column[1].set_xticks(
+            x, [str(value) if value < 1_000 else f"{value / 1_000:.0f}k" for value in x]
+        )
+        column[1].minorticks_off()
+    axes[0, 0].set(ylabel="training, ms per pair", ylim=(0, None))
+    axes[1, 0].set(ylabel="peak memory, GiB", ylim=(0, None))
+    return figure
+
+
+def describe(content: dict) -> dict:
+    """The content of the JSON file with what the report shows of its points."""
+    points = content["points"]
+    tables = [cost_table(points, content["turns"])]
+    return {**content, "finding": cost_finding(points), "tables": tables}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.cost", description=__doc__.splitlines()[0], allow_abbrev=False
@@ -161,22 +256,14 @@ def main() -> None:
         "--seconds", type=float, default=4.0, help="training steps in each (default: %(default)s)"
     )
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the numbers there")
-    parser.add_argument("--figure", type=Path, metavar="PATH", help="also draw them")
     options = parser.parse_args()
-    result = measure(create_sprites(options.source).images, options.turns, options.seconds)
-    print(*(f"{name:>12}" for name in (*BASE, "ms a pair", "match, s", "encode, s", "peak, GiB")))
-    for point in result["points"]:
-        shown = (
-            1e3 * point["seconds_a_pair"],
-            point["match_seconds"],
-            point["encode_seconds"],
-            point["peak_bytes"] / 2**30,
-        )
-        print(*(f"{point[name]:12}" for name in BASE), *(f"{value:12.2f}" for value in shown))
+    sprites = create_sprites(options.source)
+    result = describe(measure(sprites.images, options.turns, options.seconds))
+    for cells in (result["tables"][0]["head"], *result["tables"][0]["rows"]):
+        print(*(f"{cell:>15}" for cell in cells))
     if options.json:
         write_json(options.json, result)
-    if options.figure:
-        write_figure(options.figure, cost_figure(result["points"]))
+        write_figure(options.json.with_suffix(".svg"), cost_figure(result["points"]))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""What each change from preset `paper` to preset `fast` contributes: one at a time, each trained
-for the same wall time.
+"""Measure each change from preset `paper` to preset `fast`, one at a time.
 
-    .venv/bin/python -m benchmarks.recipe --source sprites --seconds 180 --seeds 3 --json
-    recipe.json --figure recipe.png
+    .venv/bin/python -m benchmarks.recipe --source sprites --json benchmarks/recipe.json
 
-Every row keeps the changes of the rows above it. Its length in images is what its rate allows in
-the given time; the rates of all rows are measured first, in turns, and medians count. So other work
-on the machine slows a training and does not shorten it, and the schedules, which are shares of a
-training, come to their end. Errors are of swaps among validation identities, which no training
-sees. What the JSON file already has is not measured or trained again.
+Every row keeps the changes of the rows above it and is trained for the same wall time. Its length
+in images is what its rate allows in that time; the rates of all rows are measured first, in turns,
+and the median counts. So other work on the machine slows a training but does not shorten it, and
+the schedules, which are fractions of a training, run to their end. Errors are of swaps among
+validation identities, which no training sees. The JSON file stores all that is done; a second
+call continues from there.
 """
 
 import argparse
@@ -19,8 +18,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from benchmarks.speed import WARM_UP, our_steps, seconds_a_step
 from lib.config import HParams, make_hparams
@@ -32,14 +33,14 @@ from lib.method.matching import find_matches
 from lib.method.networks import CycleVAE
 from lib.method.runs import new_run
 from lib.method.training import fit
-from lib.report.figures import recipe_figure, write_figure
+from lib.report.figures import GREY, VERMILION, write_figure
+from lib.report.numbers import count, fixed, span
 from lib.system import paths
 from lib.system.devices import choose_device
 from lib.system.errors import UserError, cli_errors
 from lib.system.files import write_json
 
-# a row of the table each: what it is called, and the hyper-parameters that take the value of preset
-# `fast`
+# a row of the table each: its name, and the hyper-parameters that take the value of preset `fast`
 CHANGES = {
     "as published": (),
     "statistics of groups of channels": ("norm",),
@@ -66,9 +67,7 @@ def settings(row: int) -> HParams:
 
 
 def images_in(seconds: float, sprites: Sprites, device: torch.device) -> list[int]:
-    """How many images `fit` would train on by each row in that time on this machine, looking for
-    matches included.
-    """
+    """The images that each row trains on in that time on this machine, including the matching."""
     train = split_by_identity(sprites, 0)["train"]
     valid = torch.from_numpy(sprites.mask(train))
     rows = [settings(row) for row in range(len(CHANGES))]
@@ -77,7 +76,7 @@ def images_in(seconds: float, sprites: Sprites, device: torch.device) -> list[in
         our_steps(model, sprites.images, valid, hp, device)
         for model, hp in zip(models, rows, strict=True)
     ]
-    times = [[seconds_a_step(of, RATE_SECONDS, WARM_UP) for of in steps] for _ in range(TURNS)]
+    times = [[seconds_a_step(each, RATE_SECONDS, WARM_UP) for each in steps] for _ in range(TURNS)]
     images = []
     for hp, model, each in zip(rows, models, zip(*times, strict=True), strict=True):
         started = time.perf_counter()
@@ -89,8 +88,9 @@ def images_in(seconds: float, sprites: Sprites, device: torch.device) -> list[in
 
 
 def measure(sprites: Sprites, row: int, seed: int, images: int, device: torch.device) -> dict:
-    """One training on `images` by the settings of a row: MSE of swaps and reconstructions of
-    validation identities.
+    """One training with the settings of a row: MSE of swaps and reconstructions.
+
+    Returns: errors on validation identities, with the seed, seconds, images and KL term.
     """
     splits = split_by_identity(sprites, seed)
     hp = dataclasses.replace(settings(row), images_seen=images)
@@ -101,10 +101,10 @@ def measure(sprites: Sprites, row: int, seed: int, images: int, device: torch.de
         device,
     )
     swaps = sample_swaps(sprites, splits["validation"], hp.swap_samples, seed)
-    own = reconstruction_swaps(splits["validation"], hp.swap_samples, seed)
+    plain = reconstruction_swaps(splits["validation"], hp.swap_samples, seed)
     errors = {
-        name: summarize(swap_error(run.model, sprites, of))["mse"]
-        for name, of in (("swap", swaps), ("own", own))
+        name: summarize(swap_error(run.model, sprites, pairs))["mse"]
+        for name, pairs in (("swap", swaps), ("reconstruction", plain))
     }
     return {
         "seed": seed,
@@ -116,13 +116,11 @@ def measure(sprites: Sprites, row: int, seed: int, images: int, device: torch.de
 
 
 def summary(rows: dict[str, list[dict]]) -> list[dict]:
-    """The table: for each row its seeds, their mean length, the PSNR of swaps in dB (mean, 95 %
-    interval), and what it gained.
-    """
+    """The numbers of each row: seeds, mean length, PSNR of swaps and reconstructions, gain."""
     table = []
     for name, trainings in rows.items():
         mean, low, high = t_interval([psnr(training["swap"]) for training in trainings])
-        own = float(np.mean([psnr(training["own"]) for training in trainings]))
+        plain = float(np.mean([psnr(training["reconstruction"]) for training in trainings]))
         gained = mean - table[-1]["swap_psnr"] if table else 0.0
         images = float(np.mean([training["images"] for training in trainings]))
         table.append(
@@ -132,16 +130,93 @@ def summary(rows: dict[str, list[dict]]) -> list[dict]:
                 "images": images,
                 "swap_psnr": mean,
                 "ci95": [low, high],
-                "reconstruction_psnr": own,
+                "reconstruction_psnr": plain,
                 "gained": gained,
             }
         )
     return table
 
 
+def recipe_finding(table: list[dict]) -> list[str]:
+    """The gain of all changes, the largest gain, and the changes without any."""
+    changes = table[1:]
+    most = max(changes, key=lambda row: row["gained"])
+    useless = [
+        f"\u201c{row['change']}\u201d ({row['gained']:+.1f} dB)"
+        for row in changes
+        if row["gained"] <= 0
+    ]
+    text = [
+        f"All changes together bring swaps from {fixed(table[0]['swap_psnr'])} to"
+        f" {fixed(table[-1]['swap_psnr'])} dB.",
+        f"The largest gain is {fixed(most['gained'])} dB, from \u201c{most['change']}\u201d.",
+    ]
+    return [*text, f"Without gain in this time: {', '.join(useless)}."] if useless else text
+
+
+def recipe_table(table: list[dict]) -> dict:
+    return {
+        "caption": (
+            "One change at a time: mean PSNR of swaps, its 95 % interval over the splits, the gain"
+            " of the change, and PSNR of plain reconstructions."
+        ),
+        "head": ["", "images", "swap, dB", "95 %", "gain, dB", "reconstruction, dB"],
+        "rows": [
+            [
+                row["change"] if n == 0 else f"+ {row['change']}",
+                count(row["images"]),
+                fixed(row["swap_psnr"]),
+                span(*map(fixed, row["ci95"])),
+                "" if n == 0 else f"{row['gained']:+.1f}",
+                fixed(row["reconstruction_psnr"]),
+            ]
+            for n, row in enumerate(table)
+        ],
+    }
+
+
+def recipe_figure(table: list[dict]) -> Figure:
+    """PSNR of swaps, with its 95 % interval, and of reconstructions, the first row on top."""
+    figure, ax = plt.subplots(figsize=(7, 0.34 * len(table) + 0.8), layout="constrained")
+    y = np.arange(len(table))
+    swaps = np.array([row["swap_psnr"] for row in table])
+    low, high = np.array([row["ci95"] for row in table]).T
+    ax.errorbar(
+        swaps,
+        y,
+        xerr=(swaps - low, high - swaps),
+        fmt="o",
+        color=VERMILION,
+        capsize=3,
+        label="swap",
+    )
+    ax.plot(
+        [row["reconstruction_psnr"] for row in table],
+        y,
+        "|",
+        color=GREY,
+        markersize=9,
+        label="reconstruction",
+    )
+    ax.set_yticks(
+        y, [row["change"] if n == 0 else f"+ {row['change']}" for n, row in enumerate(table)]
+    )
+    ax.invert_yaxis()
+    ax.set_xlabel("validation identities, PSNR in dB")
+    ax.legend(loc="lower left")
+    return figure
+
+
+def describe(content: dict) -> dict:
+    """The content of the JSON file with what the report shows of its trainings."""
+    table = summary(content["trainings"])
+    shown = {"finding": recipe_finding(table), "tables": [recipe_table(table)]}
+    return {**content, "table": table, **shown}
+
+
 def main() -> None:
-    prog, what = "python -m benchmarks.recipe", __doc__.partition("\n")[0]
-    parser = argparse.ArgumentParser(prog=prog, description=what, allow_abbrev=False)
+    prog, summary_line = "python -m benchmarks.recipe", __doc__.partition("\n")[0]
+    parser = argparse.ArgumentParser(prog=prog, description=summary_line, allow_abbrev=False)
     parser.add_argument("--source", choices=SOURCES, default="drawn")
     parser.add_argument(
         "--seconds",
@@ -153,16 +228,15 @@ def main() -> None:
         "--seeds",
         type=int,
         default=3,
-        help="trainings of each row, each on a split of its own (default: 3)",
+        help="trainings of each row, each on another split (default: 3)",
     )
     parser.add_argument(
         "--json",
         type=Path,
         metavar="PATH",
         required=True,
-        help="the numbers, read if there and written",
+        help="the numbers, read if present and written; the figure (SVG) is written beside it",
     )
-    parser.add_argument("--figure", type=Path, metavar="PATH", help="also draw them")
     options = parser.parse_args()
     sprites, device = create_sprites(options.source), choose_device()
     asked = {
@@ -195,7 +269,7 @@ def main() -> None:
             write_json(options.json, content)
         for seed in range(
             options.seeds
-        ):  # a whole table for each seed, so that a stopped comparison is a smaller one
+        ):  # a complete table for each seed, so that a stopped comparison is a smaller one
             for row, (name, trainings) in enumerate(content["trainings"].items()):
                 if len(trainings) <= seed:
                     trainings.append(measure(sprites, row, seed, content["images"][row], device))
@@ -204,16 +278,10 @@ def main() -> None:
                         f"{name}, seed {seed}: swap {psnr(trainings[-1]['swap']):.2f} dB",
                         flush=True,
                     )
-    content["table"] = summary(content["trainings"])
+    content = describe(content)
     write_json(options.json, content)
-    for row in content["table"]:
-        low, high = row["ci95"]
-        print(
-            f"{row['change']:56} {row['swap_psnr']:5.2f} dB ({low:.2f} to {high:.2f}),"
-            f" {row['gained']:+.2f}"
-        )
-    if options.figure:
-        write_figure(options.figure, recipe_figure(content["table"]))
+    write_figure(options.json.with_suffix(".svg"), recipe_figure(content["table"]))
+    print("\n".join(content["finding"]))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""How fast a training step is, and what share of the machine's peak: the reference's, preset
-`paper`'s, preset `fast`'s.
+"""Measure the speed of a training step: the reference's, preset `paper`'s and preset `fast`'s.
 
-    .venv/bin/python -m benchmarks.speed --json speed.json
+    .venv/bin/python -m benchmarks.speed --json benchmarks/speed.json
 
 The three take turns, several times, and the medians count, so that other work on the machine slows
 all of them alike. The peak is the rate of a large float32 matrix product, measured in the same
-turns; the operations of a step are counted by `torch.utils.flop_counter`, backward passes included.
+turns. `torch.utils.flop_counter` counts the operations of a step, backward passes included.
 """
 
 import argparse
@@ -33,6 +32,8 @@ from lib.method.networks import CycleVAE
 from lib.method.parallel import Objective
 from lib.method.sampling import Sampler, sample_groups
 from lib.method.step import make_optimizers, train_step
+from lib.report.numbers import count as counted
+from lib.report.numbers import fixed, percent
 from lib.system.errors import cli_errors
 from lib.system.files import write_json
 
@@ -44,9 +45,7 @@ CPU = torch.device("cpu")
 
 
 class PickledPairs(Dataset):
-    """The reference's pairs, frozen at preparation time, a file each: float32 (2, 3, 60, 60) of one
-    character.
-    """
+    """The reference's pairs of images, each stored in a file, float32 (2, 3, 60, 60)."""
 
     def __init__(self, folder: Path, sprites: Sprites, train: np.ndarray) -> None:
         valid, generator = torch.from_numpy(sprites.mask(train)), torch.Generator().manual_seed(0)
@@ -63,12 +62,11 @@ class PickledPairs(Dataset):
 
 
 def reference_steps(sprites: Sprites, train: np.ndarray, folder: Path) -> Iterator[None]:
-    """The training step of Chetan and Joshi (2020), written out from its description: each `next`
-    is one.
+    """The training step of Chetan and Joshi (2020), from its description; each `next` is one.
 
-    Four passes of the encoder and four of the decoder, one for each of the pair's images; KL and
-    reconstruction are back-propagated apart, and the reverse cycle through everything, the codes s
-    included, which the author detaches.
+    Encoder and decoder each run four times, once per image. KL term and reconstruction are
+    back-propagated separately, and the reverse cycle through everything, including the codes s,
+    which the authors detach.
     """
     hp = make_hparams("paper")
     model = CycleVAE(hp)
@@ -144,9 +142,7 @@ def seconds_a_step(steps: Iterator[None], at_least: float, warm_up: int = 0) -> 
 
 
 def operations(steps: Iterator[None], n: int) -> float:
-    """Floating-point operations of a step, a mean over n: products and sums of matrix products and
-    convolutions.
-    """
+    """Floating-point operations of a step in matrix products and convolutions, a mean over n."""
     with FlopCounterMode(display=False) as counter:
         for _ in range(n):
             next(steps)
@@ -156,9 +152,7 @@ def operations(steps: Iterator[None], n: int) -> float:
 def measure(
     sprites: Sprites, rounds: int, seconds: float, say: Callable[[str], None] = print
 ) -> dict:
-    """Rates of the three training steps and the peak: medians over `rounds` turns of `seconds`
-    each.
-    """
+    """Rates of the three steps and the peak: medians over `rounds` turns of `seconds` each."""
     train = split_by_identity(sprites, 0)["train"]
     valid = torch.from_numpy(sprites.mask(train))
     torch.manual_seed(0)
@@ -171,13 +165,13 @@ def measure(
             "peak": matrix_products(),
         }
         pairs = {"reference": PAIRS, "paper": paper.batch_images / 2, "fast": fast.batch_images / 2}
-        whole = {
+        cycles = {
             "reference": 1,
             "paper": paper.reverse_every,
             "fast": fast.reverse_every,
             "peak": 1,
-        }  # a cycle of steps
-        flops = {name: operations(steps, whole[name]) for name, steps in contenders.items()}
+        }  # steps until the kinds of steps repeat
+        flops = {name: operations(steps, cycles[name]) for name, steps in contenders.items()}
         times: dict[str, list[float]] = {name: [] for name in contenders}
         for turn in range(rounds):
             for name, steps in contenders.items():
@@ -194,7 +188,7 @@ def measure(
             "gflop_per_pair": flops[name] / pairs[name] / 1e9,
             "gflops": flops[name] / statistics.median(times[name]) / 1e9,
             "peak_share": flops[name] / statistics.median(times[name]) / peak,
-            # of the two rates in the same turn, so that a slow spell of the machine cancels
+            # of two rates in the same turn, so that a slow period of the machine cancels
             "times_reference": statistics.median(
                 pairs[name] / ours / (PAIRS / theirs)
                 for ours, theirs in zip(times[name], times["reference"], strict=True)
@@ -211,6 +205,43 @@ def measure(
     }
 
 
+STEPS = ("reference", "paper", "fast")
+
+
+def speed_finding(result: dict) -> list[str]:
+    """How fast preset `fast` trains, beside the reference."""
+    fast, reference = result["fast"], result["reference"]
+    return [
+        f"A training step of preset fast processes {counted(fast['pairs_per_second'])} pairs/s, and"
+        f" the reference's {counted(reference['pairs_per_second'])} pairs/s.",
+        f"Preset fast uses {percent(fast['peak_share'])} % of the peak of"
+        f" {counted(result['peak_gflops'])} GFLOP/s, which is that of a product of large matrices.",
+    ]
+
+
+def speed_table(result: dict) -> dict:
+    rows = [(name, result[name]) for name in STEPS]
+    return {
+        "caption": "Median speed of a training step.",
+        "head": ["", "pairs/s", "times reference", "GFLOP per pair", "share of the peak, %"],
+        "rows": [
+            [
+                name,
+                counted(row["pairs_per_second"]),
+                fixed(row["times_reference"], 2),
+                fixed(row["gflop_per_pair"], 3),
+                percent(row["peak_share"]),
+            ]
+            for name, row in rows
+        ],
+    }
+
+
+def describe(result: dict) -> dict:
+    """The content of the JSON file: the numbers, and what the report shows of them."""
+    return {**result, "finding": speed_finding(result), "tables": [speed_table(result)]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.speed", description=__doc__.splitlines()[0], allow_abbrev=False
@@ -224,14 +255,9 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the numbers there")
     options = parser.parse_args()
-    result = measure(create_sprites(options.source), options.rounds, options.seconds)
-    for name in ("reference", "paper", "fast"):
-        row = result[name]
-        print(
-            f"{name:10} {row['pairs_per_second']:6.0f} pairs/s, {row['times_reference']:5.2f} times"
-            f" the reference, {row['gflop_per_pair']:.3f} GFLOP a pair,"
-            f" {100 * row['peak_share']:.0f} % of {result['peak_gflops']:.0f} GFLOP/s"
-        )
+    result = describe(measure(create_sprites(options.source), options.rounds, options.seconds))
+    for cells in (result["tables"][0]["head"], *result["tables"][0]["rows"]):
+        print(*(f"{cell:>21}" for cell in cells))
     if options.json:
         write_json(options.json, result)
 

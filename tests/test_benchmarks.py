@@ -63,7 +63,7 @@ def test_a_row_of_the_recipe_is_trained_for_its_length_and_judged(
     )
     training = recipe.measure(few_sprites, len(recipe.CHANGES) - 1, 1, 640, CPU)
     assert 0 < training["seconds"] and training["images"] == 640
-    assert 0 < training["own"] < 1 and 0 < training["swap"] < 1
+    assert 0 < training["reconstruction"] < 1 and 0 < training["swap"] < 1
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,14 @@ def test_a_file_of_another_comparison_is_named_and_kept(
     assert path.read_text() == content
 
 
+def trained(swap, reconstruction, images):
+    return {"swap": swap, "reconstruction": reconstruction, "images": images}
+
+
 def test_the_table_of_the_recipe():
     rows = {
-        "first": [{"swap": 0.01, "own": 0.01, "images": images} for images in (64, 128, 192)],
-        "second": [{"swap": 10**-e, "own": 0.001, "images": 64} for e in (2.4, 2.5, 2.6)],
+        "first": [trained(0.01, 0.01, images) for images in (64, 128, 192)],
+        "second": [trained(10**-e, 0.001, 64) for e in (2.4, 2.5, 2.6)],
     }
     first, second = recipe.summary(rows)
     assert (first["swap_psnr"], first["ci95"], first["gained"]) == (
@@ -114,7 +118,7 @@ def test_the_cost_is_of_one_setting_changed_at_a_time():
     assert all(point["images"] % N_POSES == 0 for point in cost.settings())
 
 
-def test_the_cost_of_a_setting_is_measured_in_a_process_of_its_own(few_sprites, monkeypatch):
+def test_the_cost_of_a_setting_is_measured_in_a_separate_process(few_sprites, monkeypatch):
     small = {**cost.BASE, "images": 2 * N_POSES, "batch_images": 8}
     monkeypatch.setattr(cost, "settings", lambda: [small, {**small, "size": 120}])
     result = cost.measure(few_sprites.images, turns=2, seconds=0.01, say=lambda _: None)
@@ -142,11 +146,13 @@ def test_larger_images_are_the_sprites_over_and_over_with_every_pixel_repeated(
 
 
 def test_runs_that_differ_in_their_seed_give_an_interval():
-    def run(seed, psnr, preset="fast", **of_hparams):
-        results = json.loads((paths.ROOT / "reports" / "drawn" / "results.json").read_text())
+    def run(seed, psnr, preset="fast", **hparams):
+        results = json.loads(
+            (paths.ROOT / "reports" / "_committed" / "drawn" / "results.json").read_text()
+        )
         results |= {"seed": seed, "preset": preset}
         results["swap"]["test"]["psnr"] = psnr
-        results["training"]["hparams"] |= of_hparams
+        results["training"]["hparams"] |= hparams
         return results
 
     silent = run(0, 29.0)
@@ -164,9 +170,53 @@ def test_runs_that_differ_in_their_seed_give_an_interval():
         and rows["identity from z, %"]["mean"] is None
     )
     assert all(0 <= row["ci95"][0] <= row["ci95"][1] <= 100 for row in long["rows"])
+    assert "reach 28.0 dB on average (95 % interval" in seeds.seeds_finding([fast])[0]
+    silent_row = seeds.seeds_tables([fast])[0]["rows"][4]
+    assert silent_row == ["identity from z, %", "–", "0.5", "0.5", "–", ""]
     with pytest.raises(
         UserError, match="two of the runs of drawn, preset fast, have the same seed"
     ):
         seeds.compare([run(1, 28.0), run(1, 28.5)])
     with pytest.raises(UserError, match="differ in their hyper-parameters"):
         seeds.compare([run(1, 28.0), run(2, 28.5, z_dim=9)])
+
+
+def test_the_recipe_names_the_largest_gain_and_changes_without_gain():
+    rows = [("as published", 15.0, 0.0), ("a", 18.5, 3.5), ("b", 18.2, -0.3), ("c", 19.0, 0.8)]
+    table = [{"change": name, "swap_psnr": psnr, "gained": gained} for name, psnr, gained in rows]
+    text = " ".join(recipe.recipe_finding(table))
+    assert "from 15.0 to 19.0 dB" in text and "gain is 3.5 dB, from \u201ca\u201d" in text
+    assert (
+        "Without gain in this time: \u201cb\u201d (-0.3 dB)." in text
+        and "\u201cc\u201d" not in text
+    )
+    assert "Without gain" not in " ".join(recipe.recipe_finding(table[:2]))
+
+
+def test_the_cost_says_how_each_setting_changes_it():
+    point = {"images": 1_000, "size": 60, "z_dim": 8, "s_dim": 64, "batch_images": 64}
+    point |= {"seconds_a_pair": 0.002, "match_seconds": 1.0, "encode_seconds": 2.0}
+    point |= {"peak_bytes": 2**30}
+    changes = (
+        {},
+        {"images": 9_000, "encode_seconds": 18.0},
+        {"size": 120, "seconds_a_pair": 0.009},
+        {"z_dim": 512, "peak_bytes": 2**31},
+        {"s_dim": 16},
+        {"batch_images": 8},
+    )
+    text = " ".join(cost.cost_finding([point | change for change in changes]))
+    assert "a training pair takes 2.0 ms, and peak memory is 1.0 GiB." in text
+    assert "From 60 to 120 pixels per side, time per pair changes by a factor of 4.5" in text
+    assert "of z, time per pair changes by a factor of 1.0 and memory by 2.0." in text
+    assert "For 9,000 images, the matching takes 1 s and the encoding 18 s." in text
+
+
+@pytest.mark.parametrize("module", [seeds, recipe, cost, speed])
+def test_the_committed_text_follows_from_the_committed_numbers(module):
+    name = module.__name__.rpartition(".")[2]
+    content = json.loads((paths.ROOT / "benchmarks" / f"{name}.json").read_text())
+    again = module.describe(content["groups"] if module is seeds else content)
+    assert (again["finding"], again["tables"]) == (content["finding"], content["tables"])
+    for table in content["tables"]:
+        assert all(len(row) == len(table["head"]) for row in table["rows"])

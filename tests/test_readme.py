@@ -1,155 +1,106 @@
-"""The README's tables are those of the committed runs. `python -m tests.test_readme` writes them
-anew.
-"""
+"""The README shows the numbers of the committed runs; `python -m tests.test_readme` renews them."""
 
 import json
 import re
 
 import pytest
 
-from lib.report.build import BENCHMARKS
-from lib.report.findings import attribute_probes, by_attributes, chosen_probe
-from lib.report.findings import leak as leaked
+from benchmarks import seeds
+from lib.report.numbers import (
+    UNTRAINED,
+    attribute_probes,
+    by_attributes,
+    chosen_probe,
+    count,
+    fixed,
+    leak,
+    percent,
+    plain,
+    span,
+)
+from lib.report.tables import JUDGED, markdown
 from lib.system.paths import NOTEBOOKS, ROOT
 
 README = ROOT / "README.md"
 RUNS = {"drawn": "drawn sprites", "sprites": "2D Sprites"}
+PROBES = {
+    "identity from s": ("s", "identity"),
+    "identity from the mean of z": ("z_mu", "identity"),
+    "identity from the mean of z, by attributes": ("z_mu", None),
+    "identity from a sample of z, by attributes": ("z", None),
+    "pose from the mean of z": ("z_mu", "pose"),
+    "pose from a sample of z": ("z", "pose"),
+    "pose from s": ("s", "pose"),
+}
 
 
 def committed_runs():
-    return {run: json.loads((ROOT / "reports" / run / "results.json").read_text()) for run in RUNS}
+    folder = ROOT / "reports" / "_committed"
+    return [json.loads((folder / run / "results.json").read_text()) for run in RUNS]
 
 
-def table(first, rows):
-    return "\n".join(
-        [
-            f"| {first} | {' | '.join(RUNS.values())} |",
-            "|---" * 3 + "|",
-            *(f"| {' | '.join(row)} |" for row in rows),
-        ]
-    )
+def table(first, rows, runs):
+    """A row {name: function of a run's results}, a column for each run."""
+    cells = [[name, *(show(results) for results in runs)] for name, show in rows.items()]
+    return markdown([first, *RUNS.values()], cells)
+
+
+def error(entry):
+    return f"{fixed(entry['psnr'])} ({fixed(entry['mse'], 4)})"
+
+
+def accuracy(probes, code, target):
+    e = chosen_probe(probes, code, target) if target else by_attributes(probes, code)
+    read = percent(e["accuracy"]) if e["trained"] else UNTRAINED
+    return f"{read} ({span(percent(e['baseline']), percent(e['ceiling']))})"
+
+
+def largest_leak(probes, code):
+    worst = max(attribute_probes(probes, code), key=leak)
+    return f"{plain(worst['target'])}: {100 * leak(worst):.0f} % of the range"
 
 
 def results_table(runs):
-    def swap(name, *keys):
-        cells = []
-        for entry in runs.values():
-            for key in keys:
-                entry = entry[key]
-            cells.append(f"{entry['psnr']:.1f} ({entry['mse']:.4f})")
-        return [name, *cells]
-
-    def probe(name, entry_of):
-        cells = []
-        for results in runs.values():
-            e = entry_of(results["probes"])
-            accuracy = f"{100 * e['accuracy']:.1f}" if e["trained"] else "did not train"
-            cells.append(f"{accuracy} ({100 * e['baseline']:.1f}–{100 * e['ceiling']:.1f})")
-        return [name, *cells]
-
-    def chosen(name, code, target):
-        return probe(name, lambda probes: chosen_probe(probes, code, target))
-
-    def leak(name, code):
-        cells = []
-        for results in runs.values():
-            worst = max(attribute_probes(results["probes"], code), key=leaked)
-            cells.append(
-                f"{worst['target'].replace('_', ' ')}: {100 * leaked(worst):.0f} % of the way from"
-                " chance to ceiling"
-            )
-        return [name, *cells]
-
-    def judged(name, what):
-        cells = []
-        for results in runs.values():
-            judge = results["judge"]
-            cells.append(
-                " / ".join(
-                    f"{100 * judge[of][what]:.1f}"
-                    for of in ("swap", "reconstruction", "retrieval", "truth")
-                )
-            )
-        return [name, *cells]
-
-    predictors = [
-        swap(name.replace("_", " "), "swap", "predictors", name)
-        for name in ("pose_mean", "additive", "retrieval")
-    ]
-    errors = [
-        swap("**swap**", "swap", "test"),
-        swap("plain reconstruction", "reconstruction", "test"),
-        *predictors,
-    ]
-    accuracies = [
-        chosen("identity from s", "s", "identity"),
-        chosen("identity from the mean of z", "z_mu", "identity"),
-        probe(
-            "identity from the mean of z, by attributes",
-            lambda probes: by_attributes(probes, "z_mu"),
-        ),
-        probe(
-            "identity from a sample of z, by attributes", lambda probes: by_attributes(probes, "z")
-        ),
-        chosen("pose from the mean of z", "z_mu", "pose"),
-        chosen("pose from a sample of z", "z", "pose"),
-        chosen("pose from s", "s", "pose"),
-        leak("the attribute that the mean of z gives away most", "z_mu"),
-        leak("the attribute that a sample of z gives away most", "z"),
-    ]
-    return (
-        table("unseen identities, PSNR in dB (MSE)", errors)
-        + "\n\n"
-        + table(
-            "accuracy of the probe that validation images chose, % (chance–ceiling)", accuracies
-        )
-        + "\n\n"
-        + table(
-            "what a judge sees, % (of swaps / reconstructions / retrieval / true images)",
-            [
-                judged("the right identity", "identity"),
-                judged("the right pose, nearly", "pose_within_tolerance"),
-                judged("both", "both"),
-            ],
-        )
+    errors = {
+        "**swap**": lambda r: error(r["swap"]["test"]),
+        "plain reconstruction": lambda r: error(r["reconstruction"]["test"]),
+        **{
+            plain(name): lambda r, name=name: error(r["swap"]["predictors"][name])
+            for name in ("pose_mean", "additive", "retrieval")
+        },
+    }
+    accuracies = {
+        **{
+            name: lambda r, asked=asked: accuracy(r["probes"], *asked)
+            for name, asked in PROBES.items()
+        },
+        "largest attribute leakage from the mean of z": lambda r: largest_leak(r["probes"], "z_mu"),
+        "largest attribute leakage from a sample of z": lambda r: largest_leak(r["probes"], "z"),
+    }
+    kinds = ("swap", "reconstruction", "retrieval", "truth")
+    judged = {
+        name: lambda r, key=key: " / ".join(percent(r["judge"][kind][key]) for kind in kinds)
+        for key, name in JUDGED.items()
+    }
+    titles = (
+        "unseen identities, PSNR in dB (MSE)",
+        "probe accuracy, % (baseline–ceiling)",
+        "judge's accuracy, % (swaps / reconstructions / retrieval / true images)",
     )
+    parts = zip(titles, (errors, accuracies, judged), strict=True)
+    return "\n\n".join(table(title, rows, runs) for title, rows in parts)
 
 
 def timings_table(runs):
-    assert all(
-        results["times"]["02_train"] > results["training"]["seconds"] for results in runs.values()
-    ), "a resumed run"
-    times = [
-        [name, *(f"{results['times'][name]:.0f} s" for results in runs.values())]
-        for name in NOTEBOOKS
-    ]
-    speed = [
-        "training, pairs/s",
-        *(f"{results['training']['pairs_per_second']:.0f}" for results in runs.values()),
-    ]
-    return table("2 CPU cores", [*times, speed])
+    assert all(r["times"]["02_train"] > r["training"]["seconds"] for r in runs), "a resumed run"
+    times = {name: lambda r, name=name: f"{count(r['times'][name])} s" for name in NOTEBOOKS}
+    times["training, pairs/s"] = lambda r: count(r["training"]["pairs_per_second"])
+    return table("2 CPU cores", times, runs)
 
 
 def seeds_table(_):
-    groups = json.loads(BENCHMARKS["seeds"].read_text())["groups"]
-    kinds = [
-        f"{RUNS[of['source']]}, `{of['preset']}`, seeds {of['seeds'][0]} to {of['seeds'][-1]}"
-        for of in groups
-    ]
-    rows = [
-        [
-            row["what"],
-            *(
-                "{mean:.1f} ({ci95[0]:.1f} to {ci95[1]:.1f})".format(**of["rows"][k])
-                for of in groups
-            ),
-        ]
-        for k, row in enumerate(groups[0]["rows"])
-    ]
-    return "\n".join(
-        f"| {' | '.join(cells)} |"
-        for cells in (["mean (95 % over seeds)", *kinds], ["---"] * (1 + len(kinds)), *rows)
-    )
+    groups = json.loads((ROOT / "benchmarks" / "seeds.json").read_text())["groups"]
+    return markdown(*seeds.summary_table(groups))
 
 
 TABLES = {"results": results_table, "seeds": seeds_table, "timings": timings_table}
@@ -164,6 +115,11 @@ def test_the_tables_are_those_of_the_committed_runs(name):
     text = README.read_text()
     assert section(name).search(text)
     assert section(name).sub(rf"\g<1>{TABLES[name](committed_runs())}\g<2>", text) == text
+
+
+def test_its_links_lead_to_files():
+    links = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
+    assert links and [link for link in links if not (ROOT / link).exists()] == []
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import re
 import sys
 import tempfile
 import time
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import TextIO
 
@@ -14,6 +15,7 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from traitlets.config import Config
 
+from lib.report.figures import palette_png
 from lib.system.errors import ELSEWHERE, UserError
 from lib.system.files import atomic_write
 from lib.system.paths import ROOT, shown_path
@@ -50,6 +52,7 @@ def execute(name: str, folder: Path, parameters: dict, preset: str) -> float:
 
     notebook = nbformat.read(unfinished, as_version=4)
     notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
+    _shrink_images(notebook)
     html, _ = HTMLExporter(template_name="lab").from_notebook_node(notebook)
     for path, text in {
         executed: nbformat.writes(notebook),
@@ -87,6 +90,14 @@ def _failed_cell(name: str, error: papermill.PapermillExecutionError, copy: Path
         f"{name} failed in its cell {error.exec_count} with {error.ename}: {error.evalue}\n{end}\n"
         f"The executed copy is {shown_path(copy)}."
     )
+
+
+def _shrink_images(notebook: nbformat.NotebookNode) -> None:
+    """Give every PNG output a palette: a third of the size."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if png := output.get("data", {}).get("image/png"):
+                output.data["image/png"] = b64encode(palette_png(b64decode(png))).decode()
 
 
 def store_outputs(executed: Path, source: Path) -> None:

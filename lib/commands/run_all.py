@@ -37,7 +37,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "processes": "train in N processes that share each batch (default: 1)",
         "from": "the notebook to start at",
         "fresh": "delete the results of the run of this name, and start again",
-        "store-outputs": "also store outputs and report where they are committed",
+        "store-outputs": "also refresh notebooks/ and reports/_committed, to commit them",
     }
 
     def add(name: str, **settings: object) -> None:
@@ -129,9 +129,13 @@ def _run(options: argparse.Namespace, settings: dict) -> Path:
     pdf = build.build_report(run)
 
     if options.store_outputs:
-        for name in NOTEBOOKS:
-            executed = folder / "notebooks" / f"{name}.ipynb"
-            notebooks.store_outputs(executed, ROOT / "notebooks" / f"{name}.ipynb")
+        if settings["source"] == "drawn":
+            for name in NOTEBOOKS:
+                executed = folder / "notebooks" / f"{name}.ipynb"
+                notebooks.store_outputs(executed, ROOT / "notebooks" / f"{name}.ipynb")
+        else:
+            _say("notebook outputs are not stored, since they show the art of the archive")
+        build.store_committed(run)
     _say(f"done: {shown_path(pdf)}")
     return pdf
 

@@ -1,49 +1,42 @@
-"""Results and figures of a run to `results.json` and a typeset `report.pdf`; the text is
-`reports/report.typ`.
-"""
+"""Build `results.json` and `report.pdf` of a run; the text is `reports/report.typ`."""
 
 import shutil
 from pathlib import Path
 
 import typst
 
-from lib.report.findings import cost_finding, failures, headline, recipe_finding, seeds_finding
 from lib.report.results import read_results
+from lib.report.summary import failures, headline
+from lib.report.tables import report_numbers, report_tables
 from lib.system.errors import UserError
 from lib.system.files import atomic_write, read_json, write_json
 from lib.system.paths import ROOT, run_dir
 
+SECTIONS = ("data", "training", "swap", "interpolation", "probes")
+BENCHMARKS = ("seeds", "recipe", "speed", "cost")  # measured once; the appendix of every report
+BENCHMARK_DIR = ROOT / "benchmarks"
+COMMITTED_DIR = ROOT / "reports" / "_committed"  # no run's folder: run names begin with a letter
+README_FIGURES = ("style_transfer_actions", "cycles", "probes")
 ATTRIBUTION = {
     "sprites": (
         "Sprites: Liberated Pixel Cup (CC-BY-SA 3.0 and GPL 3.0), as published by Reed et al. (NIPS"
         " 2015)."
     ),
     "drawn": (
-        "The sprites were drawn by this project's own code (lib/data/drawn.py); no foreign art is"
-        " shown."
+        "All sprites were drawn by this project's code (lib/data/drawn.py); the report shows no"
+        " third-party art."
     ),
 }
 
 
-# measured once, for every report
-BENCHMARKS = {
-    name: ROOT / "benchmarks" / f"{name}.json" for name in ("seeds", "recipe", "speed", "cost")
-}
-
-
 def build_report(run: str) -> Path:
-    """Join the results of all notebooks into results.json and typeset report.pdf from it and the
-    figures.
+    """Join the results of all notebooks into results.json and typeset report.pdf from it.
 
-    What `benchmarks/` measured, where it is present, becomes the report's appendix. Raises
-    `UserError` where a notebook has not run or the text does not compile without warnings.
+    Returns: the path of report.pdf.
+    Raises: `UserError` if a notebook has not run or the text does not compile without warnings.
     """
     results = read_results(run)
-    missing = [
-        name
-        for name in ("data", "training", "swap", "interpolation", "probes")
-        if name not in results
-    ]
+    missing = [name for name in SECTIONS if name not in results]
     if missing:
         raise UserError(
             f"run '{run}' lacks the results {', '.join(missing)}: run its notebooks first,"
@@ -53,31 +46,46 @@ def build_report(run: str) -> Path:
     results["attribution"] = ATTRIBUTION[results["source"]]
     results["headline"] = headline(results)
     results["failures"] = failures(results)
-    for name, path in BENCHMARKS.items():
-        if path.exists():
-            results[name] = read_json(
-                path, f"remove it, or measure it again (python -m benchmarks.{name})"
-            )
-    shown = (
-        ("seeds", "groups", seeds_finding),
-        ("recipe", "table", recipe_finding),
-        ("cost", "points", cost_finding),
-    )
-    for name, rows_of, finding in shown:
-        if rows_of in results.get(
-            name, ()
-        ):  # else nothing was measured, or the comparison is still under way
-            from lib.report import (
-                figures,
-            )  # here, as matplotlib would add seconds to each start of run_all.sh
-
-            rows = results[name][rows_of]
-            results["findings"][name] = finding(rows)
-            if draw := getattr(figures, f"{name}_figure", None):
-                figures.write_figure(folder / "figures" / f"{name}.svg", draw(rows))
+    _add_benchmarks(results, folder / "figures")
     write_json(folder / "results.json", results)
-    text = folder / "report.typ"
+    with atomic_write(folder / "report.pdf") as file:
+        file.write(_typeset(folder, results))
+    return folder / "report.pdf"
+
+
+def store_committed(run: str) -> None:
+    """Copy what git keeps of a finished run into reports/_committed: of real art, numbers only."""
+    folder = run_dir(run)
+    source = read_json(folder / "results.json", "run ./run_all.sh again")["source"]
+    names = ["results.json"]
+    if source == "drawn":
+        names += ["report.pdf", *(f"figures/{name}.png" for name in README_FIGURES)]
+    for name in names:
+        with atomic_write(COMMITTED_DIR / source / name) as file:
+            file.write((folder / name).read_bytes())
+
+
+def _add_benchmarks(results: dict, figures: Path) -> None:
+    """Copy the numbers, finding, tables and figure of every finished benchmark."""
+    for name in BENCHMARKS:
+        path = BENCHMARK_DIR / f"{name}.json"
+        if not path.exists():
+            continue
+        content = read_json(path, f"remove it, or measure it again (python -m benchmarks.{name})")
+        if "finding" in content:  # else the benchmark is still running
+            results["findings"][name] = content.pop("finding")
+            results[name] = content
+            if (figure := path.with_suffix(".svg")).exists():
+                figures.mkdir(exist_ok=True)
+                shutil.copyfile(figure, figures / figure.name)
+
+
+def _typeset(folder: Path, results: dict) -> bytes:
+    """report.typ as PDF. Its tables and single numbers are strings, formatted here."""
+    strings = {"tables": report_tables(results), "numbers": report_numbers(results)}
+    text, formatted = folder / "report.typ", folder / "report.json"
     shutil.copyfile(ROOT / "reports" / "report.typ", text)
+    write_json(formatted, strings)
     try:
         pdf, warnings = typst.compile_with_warnings(
             str(text), root=str(folder), ignore_system_fonts=True, timestamp=0
@@ -87,6 +95,5 @@ def build_report(run: str) -> Path:
     if warnings:
         raise UserError(f"report.typ compiles with a warning: {warnings[0].message}")
     text.unlink()
-    with atomic_write(folder / "report.pdf") as file:
-        file.write(pdf)
-    return folder / "report.pdf"
+    formatted.unlink()
+    return pdf

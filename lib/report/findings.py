@@ -1,492 +1,337 @@
-"""Results and figures of a run to `results.json` and a typeset `report.pdf`; the text is
-`reports/report.typ`.
+"""Conclusions of a run, computed from its results: each finding is a list of short sentences.
 
-Each notebook writes its own sections with `save_results`; `merge_results` joins them. A sentence
-that draws a conclusion is computed here, once, from the numbers, and shown by the notebook and by
-the report alike.
+Notebooks show them as bullets, the report as a paragraph. A sentence changes with its numbers.
 """
 
-from collections.abc import Iterable, Sequence
+from lib.report.numbers import (
+    CERTAIN,
+    attribute_probes,
+    by_attributes,
+    chosen_probe,
+    count,
+    fixed,
+    leak,
+    listed,
+    percent,
+    plain,
+    psnr_interval,
+)
 
-NAMES = {"sprites": "2D Sprites", "drawn": "the drawn sprites"}
-WORKING_KL = 1.0  # nats: a z that carries less does not hold a pose
+WORKING_KL = 1.0  # nats: a z that carries less does not encode a pose
+JUMP = 4.0  # times the mean of 11 steps: a larger step covers more than a third of the path
+AGREES = 0.2  # rank correlation from which pixel error and the judge's loss are said to correlate
+JUDGE = 0.01  # below the Bayes ceiling: the judge is trusted
+HALF = 0.5  # of the range from baseline to ceiling: a code or swap below it carries little
+LEAK = 0.1  # of the same range: an attribute above it counts as leakage
 
 
-# times the mean step: where one of 11 steps takes more than a third of the way, the way is not even
-JUMP = 4.0
-NO_SHARE = "in no share that a probe could learn"
-NOT_ATTRIBUTES = ("character", "identity", "action", "view", "frame", "pose")  # targets of probes
+def bullets(findings: dict[str, list[str]]) -> str:
+    """The sentences of all findings as a Markdown list."""
+    return "\n".join(f"- {sentence}" for finding in findings.values() for sentence in finding)
 
 
-# rank correlation, from which on an error in pixels is said to tell of what the judge doubts
-AGREES = 0.2
-JUDGE = 0.01  # below the Bayes ceiling: the judge of swaps is trusted
-
-
-# of the way from chance to what is possible, below which an attribute counts as held, or shown,
-# little
-HALF = 0.5
-LEAK = 0.1  # of the way from chance to the ceiling, from which on a factor counts as given away
-
-
-def data_finding(data: dict) -> str:
-    """What the data allow any classifier to reach."""
-    caps = {
-        f"one of {data['characters']} characters": data["ceilings"]["character"],
-        f"one of {data['identities']} identities": data["ceilings"]["identity"],
-        f"one of {data['poses']} poses": data["ceilings"]["pose"],
-    }
+def data_finding(data: dict) -> list[str]:
+    """The accuracy that the data allow any classifier."""
+    classes = {"character": "characters", "identity": "identities", "pose": "poses"}
     capped = [
-        f"{what} in more than {_percent(ceiling)}" for what, ceiling in caps.items() if ceiling < 1
+        f"{percent(data['ceilings'][name])} % for the {name} ({count(data[plural])} classes)"
+        for name, plural in classes.items()
+        if data["ceilings"][name] < CERTAIN
     ]
-    warning = (
-        ""
-        if data["as_published"] in (None, True)
-        else "These are not the 119,616 images that were published. "
-    )
-    return (
-        f"{warning}Of {data['images']:,} images {data['distinct_images']:,} are distinct, because"
-        " characters that differ in the weapon alone look the same wherever it is hidden. From one"
-        f" image nobody can name {' or '.join(capped)} of the images."
-    )
+    text = [
+        f"{count(data['distinct_images'])} of {count(data['images'])} images are distinct.",
+        "Characters that differ only in the weapon look the same where it is hidden.",
+    ]
+    if capped:
+        text.append(f"No classifier of single images can exceed an accuracy of {listed(capped)}.")
+    if data["as_published"] is False:
+        text.insert(0, "These images differ from the 119,616 published ones.")
+    return text
 
 
-def training_finding(training: dict) -> str:
-    """Whether the model learned and what z carries."""
+def training_finding(training: dict) -> list[str]:
+    """Whether the model learned, and how much z carries."""
     kl = training["kl_nats"]
     first, final = (training[when]["reconstruction"] for when in ("first", "final"))
-    text = (
-        f"The squared error of an image went from {first:.0f}, over the first steps, to"
-        f" {final:.0f}."
-    )
+    changed = "fell" if final < first else "rose"
+    text = [f"The squared error per image {changed} from {count(first)} to {count(final)}."]
     if kl < WORKING_KL:
-        return (
-            f"{text} z collapsed: it is charged {kl:.2f} nats an image, so it holds no pose: this"
-            " run failed."
-        )
-    return (
-        f"{text} z is charged {kl:.1f} nats an image, an upper bound on what a sample of it"
-        f" carries; naming a pose takes {training['pose_nats']:.1f}."
-    )
-
-
-def match_finding(same_pose: float | None) -> str:
-    """How far the poses that the training matched by itself are poses."""
-    if same_pose is None:
-        return "This run matched no images of different characters."
-    return (
-        "Of two images of different characters that the training held to be one pose,"
-        f" {_percent(same_pose)} are, by the labels that it did not see."
-    )
-
-
-def swap_finding(swap: dict, reconstruction: dict) -> str:
-    """On which side of the simple predictors the model stands, and what z brings along that it
-    should not.
-    """
-    test, ssim, predictors = swap["test"]["psnr"], swap["test"]["ssim"], swap["predictors"]
-    beaten = [name for name, error in predictors.items() if test > error["psnr"]]
-    best = max(beaten, key=lambda name: predictors[name]["psnr"], default=None)
-    retrieval = predictors["retrieval"]["psnr"]
-    if test > retrieval:
-        verdict = (
-            f"It beats retrieval ({retrieval:.1f} dB): it composes characters and poses that it"
-            " never saw together."
-        )
-        if ssim < (of := predictors["retrieval"]["ssim"]):
-            verdict += (
-                f" By structural similarity retrieval, which shows true sprites, is ahead ({of:.3f}"
-                f" to {ssim:.3f})."
-            )
-    elif best is None:
-        verdict = "It beats no simple predictor: this run did not learn to swap."
-    else:
-        verdict = (
-            f"It beats {_plain(best)} ({predictors[best]['psnr']:.1f} dB) but not retrieval"
-            f" ({retrieval:.1f} dB): by this measure it does not yet do better than remembering the"
-            " nearest training character."
-        )
-    larger = {name: e for name, e in swap["by_attribute"].items() if e["ci95"][0] > 1}
-    if larger:
-        name, e = max(larger.items(), key=lambda item: item[1]["ratio"])
-        brings = (
-            f"The error depends most on the {_plain(name)}: where the two characters differ in it,"
-            f" it is {e['ratio']:.2f} times (95 %: {e['ci95'][0]:.2f} to {e['ci95'][1]:.2f}) that"
-            " where they do not."
-        )
-    else:
-        brings = (
-            "Of no attribute does the interval say that the error is larger where the two"
-            " characters differ in it."
-        )
-    best_codes, (low, high) = swap["best"], _psnr_interval(swap["test"])
-    return (
-        f"On unseen identities a swap reaches {test:.1f} dB (95 %: {low:.1f} to {high:.1f}) against"
-        f" the true sprite, a plain reconstruction {reconstruction['test']['psnr']:.1f} dB. On"
-        f" {best_codes['best']['n']} of the swaps the best codes found for this decoder take"
-        f" {best_codes['swap']['psnr']:.1f} to {best_codes['best']['psnr']:.1f} dB. {verdict}"
-        f" {brings}"
-    )
-
-
-def prior_finding(prior: dict) -> str:
-    """Whether a z from the prior is a pose of the data."""
-    return (
-        f"Of {prior['samples']['n']} sprites from z ~ N(0, I), {_percent(prior['as_near'])} are as"
-        " near to a true image of their character as 19 of 20 swaps are; on average they lie at"
-        f" {prior['samples']['psnr']:.1f} dB from the nearest, swaps at"
-        f" {prior['swaps']['psnr']:.1f} dB."
-    )
-
-
-def interpolation_finding(interpolation: dict) -> str:
-    """Whether the way between two sprites is even; 11 equal to a single jump on a path of 12
-    images.
-    """
-    largest = {code: interpolation[f"largest_step_{code}"] for code in ("s", "z")}
-    text = (
-        f"Along a line in s the largest of 11 steps changes the image {largest['s']:.1f} times as"
-        f" much as the mean step, along one in z {largest['z']:.1f} times (medians over"
-        f" {interpolation['n']} pairs of test sprites)"
-    )
-    jumpy = [code for code, step in largest.items() if step > JUMP]
-    verdict = f"a path in {' and in '.join(jumpy)} jumps" if jumpy else "neither path jumps"
-    return (
-        f"{text}: {verdict}; a step of more than {JUMP:.0f} times the mean is in"
-        f" {_percent(interpolation['jumping_s'])} of the paths in s and"
-        f" {_percent(interpolation['jumping_z'])} of those in z. A decoded end lies at"
-        f" {interpolation['end_psnr']:.1f} dB from the nearest true image of its character, the"
-        f" middle of a path in z at {interpolation['middle_psnr']:.1f} dB."
-    )
-
-
-def judge_finding(judge: dict) -> str:
-    """What a judge that was trained on real images sees in the swaps, and what its verdict is
-    worth.
-    """
-    truth, ceilings = judge["truth"], judge["ceilings"]
-    short = {
-        name: ceilings[name] - truth[name]
-        for name in ceilings
-        if name not in ("identity", "both", "pose_within_tolerance")
-    }
-    worst = max(short, key=short.get)
-    worth = (
-        "on true images it comes within a point of the ceiling in every attribute and the exact"
-        " pose"
-        if short[worst] < JUDGE
-        else (
-            f"on true images it is itself {100 * short[worst]:.1f} points below the ceiling in the"
-            f" {_plain(worst)}, where its verdict is a lower bound"
-        )
-    )
-
-    def sees(what: str) -> str:
-        return f"{_percent(judge['swap'][what])} ({_percent(truth[what])})"
-
-    chance = judge["baseline"]
-    attributes = [name for name in chance if name not in ("identity", "pose")]
-    little = [
-        name
-        for name in attributes
-        if judge["swap"][name] - chance[name] < HALF * (truth[name] - chance[name])
-    ]
-    shown = [
-        f"the {_plain(name)} (right in {_percent(judge['swap'][name])}, of true images in"
-        f" {_percent(truth[name])}, chance {_percent(chance[name])})"
-        for name in little
-    ]
-    hidden = f" Swaps show little of {', '.join(shown)}." if shown else ""
-    told = [what for what, correlation in judge["rank_correlation"].items() if correlation > AGREES]
-    agree = f"it tells of the {' and the '.join(told)}" if told else "it tells of neither"
-    return (
-        "A judge trained on true images sees the right identity, all but the weapon, in"
-        f" {sees('identity')} of the swaps (of true images), the right pose, but for"
-        f" {judge['tolerance_pixels']} pixels, in {sees('pose_within_tolerance')} and both in {sees('both')};"
-        f" {worth}.{hidden} Retrieval has no test identity to give: there it sees the right one in"
-        f" {_percent(judge['retrieval']['identity'])}. The error in pixels has a rank correlation"
-        f" of {judge['rank_correlation']['identity']:.2f} with its doubt of the identity and of"
-        f" {judge['rank_correlation']['pose']:.2f} with that of the pose: {agree}."
-    )
-
-
-def chosen_probe(probes: list[dict], code: str, target: str) -> dict:
-    """The entry of the kind of probe that the validation images chose."""
-    return next(e for e in probes if (e["code"], e["target"], e["chosen"]) == (code, target, True))
-
-
-def by_attributes(probes: list[dict], code: str) -> dict:
-    """The entry of the identity named attribute by attribute."""
-    return next(e for e in probes if (e["code"], e["kind"]) == (code, "attributes"))
-
-
-def attribute_probes(probes: list[dict], code: str) -> list[dict]:
-    """The chosen entries of all attributes of the characters, read from a code."""
+        return [*text, f"{collapse(kl)} This run failed."]
     return [
-        e for e in probes if e["code"] == code and e["chosen"] and e["target"] not in NOT_ATTRIBUTES
+        *text,
+        f"The KL term is {fixed(kl)} nats per image, an upper bound on the information in a sample"
+        " of z.",
+        f"Identifying a pose takes {fixed(training['pose_nats'])} nats.",
     ]
 
 
-def learnt(entry: dict) -> float | None:
-    """The accuracy of a probe; None where it did not train, so that it is no evidence."""
-    return entry["accuracy"] if entry["trained"] else None
+def match_finding(same_pose: float | None) -> list[str]:
+    """How many matched pairs show the same pose."""
+    if same_pose is None:
+        return ["This run matched no images of different characters."]
+    return [
+        f"{percent(same_pose)} % of matched pairs show the same pose (labels unused in training)."
+    ]
 
 
-def probe_finding(probes: list[dict]) -> str:
-    """Who and which pose each code gives away, between chance and ceiling; identity also by its
-    attributes.
-    """
+def swap_finding(swap: dict, reconstruction: dict) -> list[str]:
+    """How swaps compare with simple predictors, and which attribute raises their error."""
+    test, predictors, optimised = swap["test"], swap["predictors"], swap["best"]
+    low, high = map(fixed, psnr_interval(test))
+    before, after = optimised["swap"]["psnr"], optimised["best"]["psnr"]
+    return [
+        f"On unseen identities, swaps reach {fixed(test['psnr'])} dB PSNR (95 % interval {low} to"
+        f" {high}).",
+        f"Plain reconstructions reach {fixed(reconstruction['test']['psnr'])} dB.",
+        f"Optimising the codes of {count(optimised['best']['n'])} swaps for this decoder changes"
+        f" their PSNR from {fixed(before)} to {fixed(after)} dB.",
+        *_against_predictors(test, predictors),
+        _largest_effect(swap["by_attribute"]),
+    ]
 
-    def says(entry: dict) -> str:
+
+def _against_predictors(test: dict, predictors: dict) -> list[str]:
+    psnr = {name: error["psnr"] for name, error in predictors.items()}
+    beaten = [name for name in psnr if test["psnr"] > psnr[name]]
+    if not beaten:
+        return ["Swaps beat no simple predictor: this run did not learn to swap."]
+    if "retrieval" not in beaten:
+        best = max(beaten, key=psnr.get)
+        return [
+            f"Swaps beat the {plain(best)} predictor ({fixed(psnr[best])} dB) but not retrieval"
+            f" ({fixed(psnr['retrieval'])} dB).",
+            "By this measure, the model does no better than remembering the nearest training"
+            " character.",
+        ]
+    text = [
+        f"Swaps beat retrieval ({fixed(psnr['retrieval'])} dB): the model composes characters and"
+        " poses that it never saw together."
+    ]
+    if test["ssim"] < (ssim := predictors["retrieval"]["ssim"]):
+        text.append(
+            f"Retrieval has the higher structural similarity (SSIM {fixed(ssim, 3)} against"
+            f" {fixed(test['ssim'], 3)}), since it shows true sprites."
+        )
+    return text
+
+
+def _largest_effect(by_attribute: dict) -> str:
+    larger = {name: e for name, e in by_attribute.items() if e["ci95"][0] > 1}
+    if not larger:
+        return (
+            "For no attribute is the swap error significantly larger where the characters differ."
+        )
+    name, e = max(larger.items(), key=lambda item: item[1]["ratio"])
+    low, high = (fixed(end, 2) for end in e["ci95"])
+    return (
+        f"The swap error depends most on the {plain(name)}: it is {fixed(e['ratio'], 2)} times as"
+        f" large (95 % interval {low} to {high}) where the characters differ in it."
+    )
+
+
+def prior_finding(prior: dict) -> list[str]:
+    """Whether z from the prior decodes to poses of the data."""
+    samples, swaps = prior["samples"], prior["swaps"]
+    return [
+        f"{percent(prior['as_near'])} % of {samples['n']} sprites decoded from z ~ N(0, I) are as"
+        " close to a true image of their character as 95 % of swaps are.",
+        f"The PSNR to the nearest true image is {fixed(samples['psnr'])} dB for these sprites and"
+        f" {fixed(swaps['psnr'])} dB for swaps.",
+    ]
+
+
+def interpolation_finding(interpolation: dict) -> list[str]:
+    """Whether interpolation is even; 11 is a single jump on a path of 12 images."""
+    largest = {code: interpolation[f"largest_step_{code}"] for code in ("s", "z")}
+    jumpy = [code for code, step in largest.items() if step > JUMP]
+    return [
+        f"The largest of 11 steps is {fixed(largest['s'])} times the mean step along a line in s"
+        f" and {fixed(largest['z'])} times along a line in z (medians over {interpolation['n']}"
+        " pairs of test sprites).",
+        f"Typical paths in {listed(jumpy)} jump." if jumpy else "Typical paths do not jump.",
+        f"{percent(interpolation['jumping_s'])} % of paths in s and"
+        f" {percent(interpolation['jumping_z'])} % of paths in z have a step above {JUMP:.0f} times"
+        " the mean.",
+        f"The PSNR to the nearest true image of the character is {fixed(interpolation['end_psnr'])}"
+        f" dB at a decoded end and {fixed(interpolation['middle_psnr'])} dB in the middle of a path"
+        " in z.",
+    ]
+
+
+def judge_finding(judge: dict) -> list[str]:
+    """How many swaps the judge classifies correctly, and how reliable it is."""
+    swap, truth = judge["swap"], judge["truth"]
+
+    def both(name: str) -> str:
+        return f"{percent(swap[name])} % of swaps and {percent(truth[name])} % of true images"
+
+    return [
+        "An attribute classifier trained on true images (the judge) recognises the identity, which"
+        f" excludes the weapon, in {both('identity')}.",
+        f"It recognises the pose within tolerance ({judge['tolerance_pixels']} pixels) in"
+        f" {both('pose_within_tolerance')}.",
+        f"It recognises identity and pose in {both('both')}.",
+        _judge_limit(judge),
+        *_weak_attributes(judge),
+        "Retrieval has only training identities; the judge reports the test identity in"
+        f" {percent(judge['retrieval']['identity'])} % of its images.",
+        *(
+            f"Pixel error {_correlates(value)} with the judge's loss for the {name} (Spearman"
+            f" {fixed(value, 2)})."
+            for name, value in judge["rank_correlation"].items()
+        ),
+    ]
+
+
+def _judge_limit(judge: dict) -> str:
+    skipped = ("identity", "both", "pose_within_tolerance")
+    ceilings = {name: value for name, value in judge["ceilings"].items() if name not in skipped}
+    short = {name: ceiling - judge["truth"][name] for name, ceiling in ceilings.items()}
+    worst = max(short, key=short.get)
+    if short[worst] < JUDGE:
+        return (
+            "On true images, its accuracy is within one point of the ceiling for every attribute"
+            " and the exact pose."
+        )
+    return (
+        f"On true images, its accuracy for the {plain(worst)} is {percent(short[worst])} points"
+        f" below the ceiling, so its accuracy for the {plain(worst)} of swaps is a lower bound."
+    )
+
+
+def _weak_attributes(judge: dict) -> list[str]:
+    swap, truth, baseline = judge["swap"], judge["truth"], judge["baseline"]
+    return [
+        f"Swaps carry little of the {plain(name)}: the judge's accuracy is {percent(swap[name])} %"
+        f" on swaps and {percent(truth[name])} % on true images (majority-class baseline"
+        f" {percent(baseline[name])} %)."
+        for name in baseline
+        if name not in ("identity", "pose")
+        and swap[name] - baseline[name] < HALF * (truth[name] - baseline[name])
+    ]
+
+
+def _correlates(value: float) -> str:
+    if value > AGREES:
+        return "correlates"
+    return "barely correlates" if value >= -AGREES else "correlates negatively"
+
+
+def probe_finding(probes: list[dict]) -> list[str]:
+    """How well probes read identity, pose and attributes from each code."""
+
+    def accuracy(entry: dict) -> str:
+        """The accuracy in words, or why there is none."""
         if not entry["trained"]:
-            return NO_SHARE
-        ceiling = f", ceiling {_percent(entry['ceiling'])}" if entry["ceiling"] < 0.9995 else ""
-        return f"in {_percent(entry['accuracy'])} (chance {_percent(entry['baseline'])}{ceiling})"
+            return "unknown, since no probe trained"
+        ceiling = f", ceiling {percent(entry['ceiling'])} %" if entry["ceiling"] < CERTAIN else ""
+        return f"{percent(entry['accuracy'])} % (baseline {percent(entry['baseline'])} %{ceiling})"
 
     def read(code: str, target: str) -> str:
-        return says(chosen_probe(probes, code, target))
+        return accuracy(chosen_probe(probes, code, target))
 
+    poor = [e for e in attribute_probes(probes, "s") if leak(e) < HALF]
+    return [
+        f"Identity accuracy from s is {read('s', 'identity')}.",
+        f"Identity accuracy from the mean of z is {read('z_mu', 'identity')}; attribute by"
+        f" attribute, it is {accuracy(by_attributes(probes, 'z_mu'))}.",
+        f"Pose accuracy from the mean of z is {read('z_mu', 'pose')}.",
+        "Pose accuracy from a sample of z, which is the decoder's input in training, is"
+        f" {read('z', 'pose')}.",
+        *_attribute_leakage(probes, read),
+        *(
+            f"s carries little of the {plain(e['target'])}: probe accuracy is {accuracy(e)}."
+            for e in poor
+        ),
+        _pose_leakage(chosen_probe(probes, "s", "pose"), read("s", "pose")),
+    ]
+
+
+def _attribute_leakage(probes: list[dict], read) -> list[str]:
     leaks = {
-        code: [e for e in attribute_probes(probes, code) if leak(e) > LEAK]
+        code: sorted(
+            (e for e in attribute_probes(probes, code) if leak(e) > LEAK), key=leak, reverse=True
+        )
         for code in ("z_mu", "z")
     }
-    text = (
-        f"s names the identity {read('s', 'identity')} of the images, the mean of z"
-        f" {read('z_mu', 'identity')} or, attribute by attribute,"
-        f" {says(by_attributes(probes, 'z_mu'))}. The mean of z names the pose"
-        f" {read('z_mu', 'pose')}, a sample of z, which is what the decoder saw in training,"
-        f" {read('z', 'pose')}. "
-    )
-    if leaks["z_mu"]:
-        worst = max(leaks["z_mu"], key=leak)["target"]
-        named = [_plain(e["target"]) for e in sorted(leaks["z"], key=leak, reverse=True)]
-        text += (
-            f"The mean of z is not free of who: most of all it gives away the {_plain(worst)},"
-            f" {read('z_mu', worst)}; a sample of z gives away"
-            f" {' and '.join(named) if named else 'no attribute'}. "
-        )
-    else:
-        text += "No attribute is read from z beyond chance. "
-    poor = [
-        f"the {_plain(e['target'])}, {says(e)}"
-        for e in attribute_probes(probes, "s")
-        if leak(e) < HALF
+    limit = f"{100 * LEAK:.0f} % of the range from baseline to ceiling"
+    if not leaks["z_mu"]:
+        return [f"Probes find no attribute in the mean of z beyond {limit}."]
+    worst = leaks["z_mu"][0]["target"]
+    named = [f"the {plain(e['target'])}" for e in leaks["z"]]
+    return [
+        f"The mean of z leaks the {plain(worst)} most: probe accuracy is {read('z_mu', worst)}.",
+        f"A sample of z leaks {listed(named)}."
+        if named
+        else f"Probes find no attribute in a sample of z beyond {limit}.",
     ]
-    text += f"Of attributes, s hardly names {', '.join(poor)}. " if poor else ""
-    holder = (
-        "s is not free of the pose"
-        if leak(chosen_probe(probes, "s", "pose")) > LEAK
-        else "s is free of the pose"
-    )
-    return f"{text}{holder}: it names it {read('s', 'pose')}."
 
 
-def protocol_finding(protocols: dict[str, dict]) -> str:
-    """What the published protocol says of the same codes, and why that says little."""
+def _pose_leakage(entry: dict, accuracy: str) -> str:
+    if not entry["trained"]:
+        return f"Pose accuracy from s is {accuracy}."
+    leaks = "leaks the pose" if leak(entry) > LEAK else "hardly leaks the pose"
+    return f"s {leaks}: probe accuracy is {accuracy}."
+
+
+def protocol_finding(protocols: dict[str, dict]) -> list[str]:
+    """The published protocol's accuracies on the same codes, and why they show little."""
     s, z = (protocols[code] for code in ("s", "z"))
-    learnt = z["published"]["cross_entropy"] < z["published"]["uniform"]
-    silence = (
-        f"Its z probe ends at {z['published']['cross_entropy']:.2f} nats, where a uniform guess has"
-        f" {z['published']['uniform']:.2f}: it "
-        + ("learnt something." if learnt else "did not learn, so its silence says nothing of z.")
-    )
+    loss, guess = z["published"]["cross_entropy"], z["published"]["uniform"]
 
-    def named(target: str) -> str:
-        return NO_SHARE if s[target] is None else f"in {_percent(s[target])}"
+    def ours(target: str, note: str = "") -> str:
+        if s[target] is None:
+            return f"Our {target} probe on s did not train."
+        return f"Our {target} probe on s reaches {percent(s[target])} %{note}."
 
-    return (
-        f"By the published protocol, cut to {s['published']['epochs']} epochs on"
-        f" {s['published']['images']:,} images, this model would score"
-        f" {_percent(s['published']['accuracy'])} from s and {_percent(z['published']['accuracy'])}"
-        " from z over characters. From s no classifier can have more than"
-        f" {_percent(s['ceiling'])}, as equal images bear different names; ours names the character"
-        f" {named('character')} of unseen poses (there the ceiling is"
-        f" {_percent(s['character_ceiling'])}) and the identity {named('identity')}. {silence}"
-    )
-
-
-def prediction_finding(prediction: dict) -> str:
-    """How far one code can be predicted from the other, and what the decoder makes of the
-    prediction.
-    """
-    s, z, judged = prediction["s_from_z"], prediction["z_from_s"], prediction["judged"]
-    return (
-        f"Of the variance of s on unseen identities {_percent(max(0.0, s['r2']))} is predicted from"
-        f" z, and of that of z {_percent(max(0.0, z['r2']))} from s. Decoded with the s that z"
-        " predicts, the judge sees the right identity in"
-        f" {_percent(judged['predicted_s']['identity'])} of the images (with their own s in"
-        f" {_percent(judged['encoded']['identity'])}); with the z that s predicts, the right"
-        f" pose, nearly, in {_percent(judged['predicted_z']['pose_within_tolerance'])}"
-        f" ({_percent(judged['encoded']['pose_within_tolerance'])})."
-    )
-
-
-def block_finding(blocks: dict) -> str:
-    """How far each code tells of one kind of factor alone."""
-    pure, gaps = (
-        blocks["disentanglement_by_code"],
-        dict(zip(blocks["factors"], blocks["gap_by_factor"], strict=True)),
-    )
-    wrong = [_plain(name) for name, gap in gaps.items() if gap < 0]
-    return (
-        f"Of 1, the disentanglement of z is {pure['z']:.2f} and of s {pure['s']:.2f}; the code that"
-        f" should hold a factor tells on average {100 * blocks['gap']:.0f} points more of its"
-        " entropy than the other"
-        + (f", but of {' and '.join(wrong)} the wrong code tells more." if wrong else ".")
-    )
-
-
-def headline(results: dict) -> list[dict]:
-    """The report's first table: {what, value, ci95, floor, ceiling}, first in dB, the rest as
-    shares.
-
-    The floor of a swap is the mean image of the target's pose and its ceiling that of the best
-    codes found (`lib.evaluation.swaps.best_error`); those of a probe are chance and the Bayes
-    ceiling.
-    """
-    test, probes = results["swap"]["test"], results["probes"]
-    rows = [
-        {
-            "what": "swap, PSNR in dB",
-            "value": test["psnr"],
-            "ci95": _psnr_interval(test),
-            "floor": results["swap"]["predictors"]["pose_mean"]["psnr"],
-            "ceiling": results["swap"]["best"]["best"]["psnr"],
-        }
+    return [
+        f"Under the published protocol, cut to {s['published']['epochs']} epochs on"
+        f" {count(s['published']['images'])} images, character accuracy is"
+        f" {percent(s['published']['accuracy'])} % from s and"
+        f" {percent(z['published']['accuracy'])} % from z.",
+        "Equal images with different labels limit character accuracy to"
+        f" {percent(s['ceiling'])} %.",
+        ours("character", f" on unseen poses (ceiling {percent(s['character_ceiling'])} %)"),
+        ours("identity"),
+        f"The published z probe ends at a cross-entropy of {fixed(loss, 3)} nats; a uniform guess"
+        f" has {fixed(guess, 3)}.",
+        "That probe learnt something."
+        if loss < guess
+        else "That probe did not learn, so its low accuracy says nothing about z.",
     ]
-    asked = {
-        "identity from s": chosen_probe(probes, "s", "identity"),
-        "identity from z": chosen_probe(probes, "z_mu", "identity"),
-        "identity from z, by attributes": by_attributes(probes, "z_mu"),
-        "pose from z": chosen_probe(probes, "z_mu", "pose"),
-        "pose from s": chosen_probe(probes, "s", "pose"),
-    }
-    for what, entry in asked.items():
-        rows.append(
-            {
-                "what": what,
-                "value": learnt(entry),
-                "ci95": entry["ci95"],
-                "floor": entry["baseline"],
-                "ceiling": entry["ceiling"],
-            }
-        )
-    return rows
 
 
-def failures(results: dict) -> list[str]:
-    """Why a run is no evidence of the method, a sentence each: the report begins with them."""
-    swap, kl, said = results["swap"], results["training"]["kl_nats"], []
-    if kl < WORKING_KL:
-        said.append(f"z collapsed: it is charged {kl:.2f} nats an image, so it holds no pose.")
-    if swap["test"]["psnr"] <= (floor := swap["predictors"]["pose_mean"]["psnr"]):
-        said.append(
-            f"s is ignored, or little was learnt: a swap ({swap['test']['psnr']:.1f} dB) comes no"
-            f" nearer to the truth than the mean image of its pose ({floor:.1f} dB)."
-        )
-    for code, target, what in (("s", "identity", "who"), ("z_mu", "pose", "which pose")):
-        entry = chosen_probe(results["probes"], code, target)
-        if not entry["trained"]:
-            said.append(
-                f"Whether {code[0]} holds {what} is not known: no probe of the {target} trained."
-            )
-        elif leak(entry) < LEAK:
-            said.append(
-                f"{code[0]} hardly holds {what}: a probe names the {target} in"
-                f" {_percent(entry['accuracy'])} of the images (chance"
-                f" {_percent(entry['baseline'])})."
-            )
-    return said
-
-
-def seeds_finding(groups: list[dict]) -> str:
-    """What swaps reach over several trainings that differ in their seed, of each kind of run."""
-    said = []
-    for group in groups:
-        swap = next(row for row in group["rows"] if row["what"] == "swap, dB")
-        settings = "".join(f", {name} {value}" for name, value in group["overrides"].items())
-        said.append(
-            f"Over {len(group['seeds'])} seeds swaps of preset {group['preset']}{settings} on"
-            f" {NAMES[group['source']]} reach {swap['mean']:.1f} dB (95 %: {swap['ci95'][0]:.1f} to"
-            f" {swap['ci95'][1]:.1f})."
-        )
-    return " ".join(said)
-
-
-def recipe_finding(table: list[dict]) -> str:
-    """What the changes from the published recipe to ours gained together, which of them most, and
-    which nothing.
-    """
-    changes = table[1:]
-    most = max(changes, key=lambda row: row["gained"])
-    nothing = [
-        f"\u201c{row['change']}\u201d ({row['gained']:+.1f} dB)"
-        for row in changes
-        if row["gained"] <= 0
+def prediction_finding(prediction: dict) -> list[str]:
+    """How well one code predicts the other, and what the decoder makes of the prediction."""
+    judged, tolerance = prediction["judged"], "pose_within_tolerance"
+    s, z = (max(0.0, prediction[name]["r2"]) for name in ("s_from_z", "z_from_s"))
+    return [
+        f"On unseen identities, z predicts {percent(s)} % of the variance of s, and s predicts"
+        f" {percent(z)} % of the variance of z.",
+        f"With s predicted from z, the judge recognises the identity in"
+        f" {percent(judged['predicted_s']['identity'])} % of decoded images"
+        f" ({percent(judged['encoded']['identity'])} % with the encoded s).",
+        f"With z predicted from s, it recognises the pose within tolerance in"
+        f" {percent(judged['predicted_z'][tolerance])} %"
+        f" ({percent(judged['encoded'][tolerance])} % with the encoded z).",
     ]
-    text = (
-        f"Together they take swaps from {table[0]['swap_psnr']:.1f} to {table[-1]['swap_psnr']:.1f}"
-        f" dB; the largest step, of {most['gained']:.1f} dB, is \u201c{most['change']}\u201d."
-    )
-    return f"{text} In this time no gain came from {' or '.join(nothing)}." if nothing else text
 
 
-def cost_finding(points: list[dict]) -> str:
-    """What a training pair takes in preset `fast`, the first of the points, and how that changes
-    from end to end of each setting.
-    """
-    base, changes = points[0], []
-    settings = {
-        "images": "images",
-        "size": "pixels each way",
-        "z_dim": "numbers in z",
-        "s_dim": "numbers in s",
-    }
-    for name, what in {**settings, "batch_images": "images a step"}.items():
-        varied = sorted(
-            [base, *(p for p in points if p[name] != base[name])], key=lambda p: p[name]
-        )
-        low, high = varied[0], varied[-1]
-        time, memory = (
-            high["seconds_a_pair"] / low["seconds_a_pair"],
-            high["peak_bytes"] / low["peak_bytes"],
-        )
-        changes.append(
-            f"{time:.1f} times the time and {memory:.1f} times the memory from {low[name]:,} to"
-            f" {high[name]:,} {what}"
-        )
-    most = max(points, key=lambda p: p["images"])
+def block_finding(blocks: dict) -> list[str]:
+    """Whether each code encodes one kind of factor."""
+    pure = blocks["disentanglement_by_code"]
+    gaps = zip(blocks["factors"], blocks["gap_by_factor"], strict=True)
+    wrong = [f"the {plain(name)}" for name, value in gaps if value < 0]
+    text = [
+        f"Disentanglement is {fixed(pure['z'], 2)} for z and {fixed(pure['s'], 2)} for s, of at"
+        " most 1.",
+        "The fraction of a factor's entropy that the intended code explains exceeds that of the"
+        f" other code by {fixed(blocks['gap'], 2)} on average.",
+    ]
+    return [*text, f"The other code explains more of {listed(wrong)}."] if wrong else text
+
+
+def collapse(kl: float) -> str:
     return (
-        f"A pair takes {1e3 * base['seconds_a_pair']:.1f} ms of training, in a process of"
-        f" {base['peak_bytes'] / 2**30:.1f} GiB at most. It takes {', '.join(changes)}. For"
-        f" {most['images']:,} images the matches are found in {most['match_seconds']:.0f} s, and"
-        f" all are encoded in {most['encode_seconds']:.0f} s."
+        f"z collapsed: the KL term is {fixed(kl, 2)} nats per image, too little to encode a pose."
     )
-
-
-def leak(entry: dict) -> float:
-    """How far a probe comes on the way from chance (0) to the ceiling (1)."""
-    way = entry["ceiling"] - entry["baseline"]
-    return (entry["accuracy"] - entry["baseline"]) / way if entry["trained"] and way > 0 else 0.0
-
-
-def _psnr_interval(score: dict) -> list[float]:
-    """The 95 % interval of a swap's error in dB; that of its MSE ends where this one begins."""
-    from lib.evaluation.swaps import (
-        psnr,
-    )  # here, as torch would add seconds to each import of this module
-
-    return [psnr(mse) for mse in reversed(score["ci95"])]
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))

@@ -1,4 +1,4 @@
-"""Results of a run: each notebook writes its own sections, which are joined here."""
+"""Results of a run: each notebook writes some sections, and this module joins them."""
 
 import platform
 from importlib.metadata import version
@@ -22,21 +22,20 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """The versions that a result depends on."""
+    """The package versions that results depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def save_results(run: str, notebook: str, /, **sections: object) -> None:
-    """Write reports/<run>/results/<notebook>.json, whole or not at all. Raises `ValueError` for a
-    number that is not finite.
+    """Write reports/<run>/results/<notebook>.json, completely or not at all.
+
+    Raises: `ValueError` for a number that is not finite.
     """
     write_json(run_dir(run) / "results" / f"{notebook}.json", sections)
 
 
 def read_results(run: str) -> dict:
-    """What the notebooks of a run have written so far, joined in their order; `findings` of all of
-    them in one section.
-    """
+    """Join the sections that the notebooks of a run have written; `findings` become one section."""
     results: dict = {"findings": {}}
     for path in sorted((run_dir(run) / "results").glob("*.json")):
         sections = read_json(path, f"remove it, then run {path.stem}.ipynb or ./run_all.sh again")

@@ -1,0 +1,178 @@
+"""Charts of results: losses, errors, accuracies and maps of codes."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from lib.report.figures import BLUE, GREY, OKABE_ITO, ORANGE, VERMILION
+from lib.report.numbers import CODE_NAMES, fixed, plain
+
+CODE_COLOURS = {"s": BLUE, "z_mu": VERMILION, "z": ORANGE}
+
+
+def loss_curves(
+    history: list[dict[str, float]], references: dict[str, float], events: dict[str, float]
+) -> Figure:
+    """Training terms and validation errors against images seen.
+
+    `references` {name: MSE} are horizontal lines in the last panel; `events` {name: images} are
+    vertical lines in all panels.
+    """
+    terms = {
+        "reconstruction": ("squared error per image (a sum)", BLUE, "log"),
+        "kl": ("KL(q(z|x) || N(0, I)), nats", ORANGE, "linear"),
+        "reverse": ("reverse cycle, L1 of z", VERMILION, "linear"),
+    }
+    figure, axes = plt.subplots(2, 2, figsize=(8.5, 4.2), layout="constrained")
+    *panels, ax = axes.flat
+    for panel, (name, (label, colour, scale)) in zip(panels, terms.items(), strict=True):
+        panel.plot(*_series(history, name), color=colour, lw=1.2)
+        panel.set(title=label, xlabel="images seen", yscale=scale)
+    for name, label, colour in (
+        ("validation_swap", "swap", VERMILION),
+        ("validation_reconstruction", "reconstruction", BLUE),
+    ):
+        ax.plot(*_series(history, name), color=colour, label=label, lw=1.2, marker=".", ms=4)
+    for (name, mse), style in zip(references.items(), ("--", ":", "-."), strict=False):
+        ax.axhline(mse, color=GREY, ls=style, lw=1, label=name)
+    ax.set(title="MSE on validation identities", xlabel="images seen", yscale="log")
+    for (name, images), colour in zip(events.items(), OKABE_ITO.colors[4::-2], strict=False):
+        for panel in axes.flat:
+            panel.axvline(images, color=colour, lw=0.8, label=name)
+    for panel in axes.flat:
+        panel.xaxis.set_major_locator(MaxNLocator(5))
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.legend(loc="upper right", fontsize=7, ncols=2, frameon=True, edgecolor="none")
+    return figure
+
+
+def predictor_bars(errors: dict[str, dict[str, float]]) -> Figure:
+    """PSNR of the model and of the predictors: {name: {psnr, ...}}."""
+    figure, ax = plt.subplots(figsize=(6.2, 0.34 * len(errors) + 0.6), layout="constrained")
+    values = [error["psnr"] for error in errors.values()]
+    colours = [
+        VERMILION if "swap" in name else BLUE if "reconstruction" in name else GREY
+        for name in errors
+    ]
+    bars = ax.barh(list(errors), values, color=colours)
+    ax.bar_label(bars, labels=list(map(fixed, values)), padding=3)
+    ax.invert_yaxis()
+    ax.set(xlabel="PSNR, dB (from the mean MSE)", xlim=(0, max(values) * 1.1))
+    return figure
+
+
+def probe_chart(probes: list[dict]) -> Figure:
+    """Accuracy of each chosen probe with its 95 % interval, the baseline and the Bayes ceiling.
+
+    A probe that did not train has no bar.
+    """
+    chosen = [entry for entry in probes if entry["chosen"]]
+    targets = list(dict.fromkeys(entry["target"] for entry in chosen))
+    figure, ax = plt.subplots(figsize=(7.5, 2.7), layout="constrained")
+    for k, code in enumerate(CODE_COLOURS):
+        entries = [
+            next(e for e in chosen if e["code"] == code and e["target"] == target)
+            for target in targets
+        ]
+        at = np.arange(len(targets)) + 0.26 * (k - 1)
+        ax.bar(
+            at,
+            [100 * e["accuracy"] if e["trained"] else 0 for e in entries],
+            yerr=np.array([_whiskers(e) for e in entries]).T,
+            error_kw={"lw": 0.8},
+            width=0.25,
+            color=CODE_COLOURS[code],
+            label=CODE_NAMES[code],
+        )
+        if k == 1:
+            for name, style in (("baseline", ":"), ("ceiling", "-")):
+                levels = [100 * e[name] for e in entries]
+                ax.hlines(levels, at - 0.4, at + 0.4, color="black", ls=style, lw=1.2, label=name)
+    ax.set_xticks(
+        range(len(targets)), [target.replace("_", "\n") for target in targets], fontsize=7
+    )
+    ax.set(ylabel="accuracy, %", ylim=(0, 105))
+    ax.legend(ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.16), fontsize=8)
+    return figure
+
+
+def block_map(shares: np.ndarray, factors: Sequence[str]) -> Figure:
+    """Explained entropy of each factor (rows) by s and z (columns); `shares` (2, F), 0 to 1."""
+    figure, ax = plt.subplots(figsize=(2.8, 0.3 * len(factors) + 1.0), layout="constrained")
+    ax.set_title("explained entropy")
+    ax.imshow(shares.T, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for row, pair in enumerate(shares.T):
+        for column, share in enumerate(pair):
+            ax.text(
+                column,
+                row,
+                fixed(share, 2),
+                ha="center",
+                va="center",
+                color="white" if share > 0.6 else "black",
+            )
+    ax.set_xticks((0, 1), ("s", "z (mean)"))
+    ax.set_yticks(range(len(factors)), [plain(factor) for factor in factors])
+    ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    ax.spines[:].set_visible(False)
+    return figure
+
+
+def agreement_figure(psnrs: Sequence[float], right: dict[str, Sequence[float]]) -> Figure:
+    """The judge's accuracy {target: one per bin} in bins of swaps with similar PSNR, `psnrs`."""
+    figure, ax = plt.subplots(figsize=(4.6, 2.4), layout="constrained")
+    for (name, shares), colour in zip(right.items(), (BLUE, VERMILION, GREY), strict=False):
+        ax.plot(psnrs, 100 * np.array(shares), "o-", color=colour, ms=4, lw=1.2, label=plain(name))
+    ax.set(
+        xlabel="PSNR of a tenth of the swaps, dB", ylabel="accuracy of the judge, %", ylim=(0, 103)
+    )
+    ax.legend(loc="lower right")
+    return figure
+
+
+def embedding_panels(
+    points: dict[str, np.ndarray], classes: dict[str, tuple[np.ndarray, Sequence[str]]]
+) -> Figure:
+    """Maps of codes (columns), coloured by each factor (rows).
+
+    Shapes: `points` {name: (n, 2)}; `classes` {factor: ((n,) class, names of up to 8)}. The points
+    are rasterised: thousands of vector paths would weigh more than the rest of the report.
+    """
+    size = 2.6 * len(points) + 1.2, 2.6 * len(classes)
+    figure, axes = plt.subplots(
+        len(classes), len(points), figsize=size, squeeze=False, layout="constrained"
+    )
+    for row, (factor, (number, names)) in zip(axes, classes.items(), strict=True):
+        for ax, (name, xy) in zip(row, points.items(), strict=True):
+            dots = ax.scatter(
+                *xy.T, c=number, cmap=OKABE_ITO, vmin=-0.5, vmax=7.5, s=5, lw=0, rasterized=True
+            )
+            ax.set(title=name, xticks=[], yticks=[])
+        row[0].set_ylabel(f"coloured by {factor}")
+        present = sorted(set(number))
+        handles, _ = dots.legend_elements(num=present)
+        row[-1].legend(
+            handles,
+            [names[k] for k in present],
+            loc="center left",
+            bbox_to_anchor=(1, 0.5),
+            fontsize=9,
+        )
+    return figure
+
+
+def _whiskers(entry: dict) -> tuple[float, float]:
+    """The 95 % interval of a probe's accuracy, below and above it, in %."""
+    if not entry["trained"]:
+        return 0.0, 0.0
+    low, high = entry["ci95"]
+    return 100 * max(0.0, entry["accuracy"] - low), 100 * max(0.0, high - entry["accuracy"])
+
+
+def _series(history: list[dict[str, float]], name: str) -> tuple[list[float], list[float]]:
+    return [row["images"] for row in history if name in row], [
+        row[name] for row in history if name in row
+    ]

@@ -1,0 +1,268 @@
+"""Tables of a run as (head, rows) of strings, for the notebooks, the report and the README alike.
+
+`markdown(*table)` shows one in a notebook; `report_tables` gives all of them to report.typ.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from lib.report.numbers import (
+    CERTAIN,
+    CODE_NAMES,
+    UNTRAINED,
+    by_attributes,
+    chosen_probe,
+    count,
+    fixed,
+    percent,
+    plain,
+    span,
+)
+
+Table = tuple[list[str], list[list[str]]]
+JUDGED = {
+    "identity": "identity",
+    "pose_within_tolerance": "pose within tolerance",
+    "both": "identity and pose",
+}
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def hyper_parameters(hparams: dict, published: dict) -> Table:
+    """Every hyper-parameter beside its published value."""
+    rows = [[name, _setting(hparams[name]), _setting(published[name])] for name in hparams]
+    return ["hyper-parameter", "this run", "published"], rows
+
+
+def changed_hyper_parameters(hparams: dict, published: dict) -> Table:
+    """The hyper-parameters that differ from their published values."""
+    head, rows = hyper_parameters(hparams, published)
+    return head, [row for row in rows if row[1] != row[2]]
+
+
+def headline(rows: list[dict]) -> Table:
+    """The rows of `lib.report.summary.headline`."""
+    head = ["", "this run", "95 %", "floor", "ceiling"]
+    return head, [_headline_row(row, fixed if "dB" in row["what"] else percent) for row in rows]
+
+
+def _headline_row(row: dict, shown) -> list[str]:
+    value, interval = row["value"], span(*map(shown, row["ci95"]))
+    read = [UNTRAINED, ""] if value is None else [shown(value), interval]
+    return [row["what"], *read, shown(row["floor"]), shown(row["ceiling"])]
+
+
+def named_errors(swap: dict, reconstruction: dict) -> dict[str, dict]:
+    """The errors of the stored sections by the names that the table shows."""
+    return {
+        **swap["predictors"],
+        "swap": swap["test"],
+        "swap, s of training identities": swap["train_s_test_z"],
+        "swap, z of training identities": swap["test_s_train_z"],
+        "swap, training identities": swap["train"],
+        "reconstruction": reconstruction["test"],
+    }
+
+
+def swap_errors(errors: dict[str, dict]) -> Table:
+    """Errors {name: {mse, ci95, psnr, ssim, foreground_mse, n}}, a row each."""
+    head = ["", "MSE", "95 %", "PSNR, dB", "SSIM", "foreground MSE", "n"]
+    return head, [
+        [
+            plain(name),
+            fixed(e["mse"], 5),
+            span(*(fixed(end, 5) for end in e["ci95"])),
+            fixed(e["psnr"]),
+            fixed(e["ssim"], 3),
+            fixed(e["foreground_mse"], 4),
+            count(e["n"]),
+        ]
+        for name, e in errors.items()
+    ]
+
+
+def errors_by_pose(by_target: dict, by_s_image: dict) -> Table:
+    """PSNR of swaps by action and view: of the target, and of the s image."""
+    poses = [(factor, name) for factor, names in by_target.items() for name in names]
+    rows = [
+        [label, *(fixed(e[f][name]["psnr"]) if name in e[f] else "–" for f, name in poses)]
+        for label, e in (("target", by_target), ("s image", by_s_image))
+    ]
+    return ["PSNR, dB", *(name for _, name in poses)], rows
+
+
+def errors_by_attribute(by_attribute: dict) -> Table:
+    """MSE of swaps where the two characters differ in an attribute and where they do not."""
+    rows = [
+        [
+            plain(name),
+            fixed(e["differs"]["mse"], 5),
+            fixed(e["same"]["mse"], 5),
+            fixed(e["ratio"], 2),
+            span(*(fixed(end, 2) for end in e["ci95"])),
+        ]
+        for name, e in by_attribute.items()
+    ]
+    return ["MSE where A and B", "differ", "do not", "ratio", "95 %"], rows
+
+
+def judge(results: dict) -> Table:
+    """The judge's accuracies in %, beside the majority-class baseline and the ceiling."""
+    judged = ("swap", "reconstruction", "retrieval", "truth", "baseline", "ceilings")
+    head = ["%", "swap", "reconstruction", "retrieval", "true images", "baseline", "ceiling"]
+    return head, [
+        [
+            JUDGED.get(name, plain(name)),
+            *(percent(results[key][name]) if name in results[key] else "–" for key in judged),
+        ]
+        for name in results["ceilings"]
+    ]
+
+
+def probe_accuracies(probes: list[dict]) -> Table:
+    """Accuracy in %, with its 95 % interval, of the chosen probe on each code."""
+    targets = dict.fromkeys(e["target"] for e in probes)
+    rows = {t: [chosen_probe(probes, code, t) for code in CODE_NAMES] for t in targets}
+    rows["identity, by attributes"] = [by_attributes(probes, code) for code in CODE_NAMES]
+    head = ["accuracy, % (95 %)", "baseline", *CODE_NAMES.values(), "ceiling"]
+    return head, [
+        [
+            plain(name),
+            percent(entries[0]["baseline"]),
+            *map(_accuracy, entries),
+            percent(entries[0]["ceiling"]),
+        ]
+        for name, entries in rows.items()
+    ]
+
+
+def _accuracy(entry: dict) -> str:
+    if not entry["trained"]:
+        return UNTRAINED
+    ends = ("100" if end > CERTAIN else percent(end) for end in entry["ci95"])
+    return f"{percent(entry['accuracy'])} ({span(*ends)})"
+
+
+def nats(information: dict) -> Table:
+    """A lower bound on the mutual information of code and target, and online code lengths."""
+    rows = [
+        [
+            CODE_NAMES[code],
+            target,
+            *(fixed(n, 2) for n in (e["nats"], e["online"]["nats"], e["online"]["uniform"])),
+        ]
+        for code, targets in information.items()
+        for target, e in targets.items()
+    ]
+    return ["code", "target", "information, nats", "online code", "uniform code"], rows
+
+
+def selectivity(entries: list[dict]) -> Table:
+    """Mean accuracy over the attributes, beside that on permuted labels."""
+    rows = [
+        [
+            f"{CODE_NAMES[e['code']]}, {e['kind']}",
+            *(percent(share) for share in (e["true"], e["control"], e["true"] - e["control"])),
+        ]
+        for e in entries
+    ]
+    return ["mean over attributes, %", "true labels", "permuted labels", "selectivity"], rows
+
+
+def protocols(results: dict[str, dict]) -> Table:
+    """Accuracies in % under the published protocol and ours, on the same codes."""
+    head = ["%", "published", "nats (guess)", "ceiling", "ours", "ceiling", "identity"]
+    read = ("ceiling", "character", "character_ceiling", "identity", "by_attributes")
+    return [*head, "identity, by attributes"], [
+        [
+            CODE_NAMES[code],
+            percent(e["published"]["accuracy"]),
+            f"{fixed(e['published']['cross_entropy'], 3)} ({fixed(e['published']['uniform'], 3)})",
+            *(UNTRAINED if e[name] is None else percent(e[name]) for name in read),
+        ]
+        for code, e in results.items()
+    ]
+
+
+def predictions(prediction: dict) -> Table:
+    """Errors of one code predicted from the other."""
+    names = {"s_from_z": "s from z (mean)", "z_from_s": "z (mean) from s"}
+    rows = [
+        [
+            names[key],
+            fixed(prediction[key]["mse"], 4),
+            fixed(prediction[key]["mse_of_mean"], 4),
+            fixed(prediction[key]["r2"], 3),
+        ]
+        for key in names
+    ]
+    return ["", "MSE", "MSE of the mean", "R²"], rows
+
+
+def decoded_predictions(prediction: dict) -> Table:
+    """Images decoded from predicted codes: PSNR, and the judge's accuracies in %."""
+    rows = [
+        [
+            {"encoded": "encoded s and z"}.get(name, plain(name)),
+            fixed(prediction[name]["psnr"]),
+            *(percent(judged[key]) for key in JUDGED),
+        ]
+        for name, judged in prediction["judged"].items()
+    ]
+    return ["decoded from", "PSNR, dB", *(f"{name}, %" for name in JUDGED.values())], rows
+
+
+def report_tables(r: dict) -> dict[str, Table]:
+    """Every table of report.typ, from the results of a run."""
+    swap, hparams = r["swap"], r["training"]["hparams"]
+    return {
+        "changes": changed_hyper_parameters(hparams, r["training"]["published"]),
+        "headline": headline(r["headline"]),
+        "errors": swap_errors(named_errors(swap, r["reconstruction"])),
+        "where": errors_by_pose(swap["by_target"], swap["by_s_image"]),
+        "judge": judge(r["judge"]),
+        "probes": probe_accuracies(r["probes"]),
+        "nats": nats(r["information"]),
+        "selectivity": selectivity(r["selectivity"]),
+        "protocols": protocols(r["protocols"]),
+        "decoded": decoded_predictions(r["prediction"]),
+    }
+
+
+def report_numbers(r: dict) -> dict[str, str]:
+    """Every single number in the text of report.typ, formatted."""
+    training, swap, blocks = r["training"], r["swap"], r["blocks"]
+    scores = ("disentanglement", "completeness", "informativeness", "gap")
+    splits = {
+        f"{name}_identities": count(s["identities"]) for name, s in r["data"]["splits"].items()
+    }
+    return {
+        "images": count(r["data"]["images"]),
+        "characters": count(r["data"]["characters"]),
+        **splits,
+        "random_split_leak": percent(r["data"]["random_split_leak"]),
+        "match_from": percent(training["hparams"]["match_from"]),
+        "parameters": count(sum(training["parameters"].values())),
+        "pairs": count(training["pairs"]),
+        "minutes": fixed(training["seconds"] / 60),
+        "pairs_per_second": count(training["pairs_per_second"]),
+        "kl": fixed(training["kl_nats"]),
+        "swaps": count(swap["test"]["n"]),
+        "optimised": count(swap["best"]["best"]["n"]),
+        "optimised_before": fixed(swap["best"]["swap"]["psnr"]),
+        "optimised_after": fixed(swap["best"]["best"]["psnr"]),
+        "judged": count(r["judge"]["n"]),
+        "tolerance": count(r["judge"]["tolerance_pixels"]),
+        "published_epochs": count(r["protocols"]["s"]["published"]["epochs"]),
+        "published_images": count(r["protocols"]["s"]["published"]["images"]),
+        **{name: fixed(blocks[name], 2) for name in scores},
+        **{
+            f"r2_{name}": fixed(r["prediction"][name]["r2"], 3) for name in ("s_from_z", "z_from_s")
+        },
+    }
+
+
+def _setting(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,275 @@
+"""Every conclusion reads differently when its number is bad."""
+
+import pytest
+
+from lib.report import findings, summary
+from lib.report.numbers import attribute_probes
+
+
+def joined(sentences):
+    assert isinstance(sentences, list) and all(s[-1] == "." for s in sentences)
+    return " ".join(sentences)
+
+
+def swap(test):
+    predictors = {
+        "black": 12.0,
+        "mean": 15.3,
+        "pose_mean": 18.8,
+        "additive": 21.3,
+        "retrieval": 26.1,
+    }
+    by_attribute = {
+        "skin": {"ratio": 1.5, "ci95": [1.2, 1.8]},
+        "hair": {"ratio": 1.9, "ci95": [0.9, 2.9]},
+    }
+    errors = {name: {"psnr": value, "ssim": 0.97} for name, value in predictors.items()}
+    score = {
+        "psnr": test,
+        "ssim": 0.93,
+        "ci95": [10 ** (-(test + 0.5) / 10), 10 ** (-(test - 0.7) / 10)],
+    }
+    best = {"swap": {"psnr": test, "n": 100}, "best": {"psnr": 31.0, "n": 100}}
+    return {"test": score, "predictors": errors, "by_attribute": by_attribute, "best": best}
+
+
+def swap_text(swaps):
+    return joined(findings.swap_finding(swaps, {"test": {"psnr": 30.0}}))
+
+
+def test_bullets_show_a_sentence_each():
+    assert findings.bullets({"a": ["One.", "Two."], "b": ["Three."]}) == "- One.\n- Two.\n- Three."
+
+
+@pytest.mark.parametrize(
+    ("psnr", "conclusion"),
+    [
+        (27.0, "Swaps beat retrieval (26.1 dB)"),
+        (24.0, "Swaps beat the additive predictor (21.3 dB) but not retrieval"),
+        (19.0, "Swaps beat the pose mean predictor (18.8 dB) but not"),
+        (11.0, "Swaps beat no simple predictor"),
+    ],
+)
+def test_the_conclusion_on_swaps_follows_from_the_numbers(psnr, conclusion):
+    text = swap_text(swap(psnr))
+    assert conclusion in text
+    assert "depends most on the skin" in text
+    assert "1.50 times as large (95 % interval 1.20 to 1.80)" in text
+    assert f"{psnr} dB PSNR (95 % interval {psnr - 0.7:.1f} to {psnr + 0.5:.1f})" in text
+    assert f"the codes of 100 swaps for this decoder changes their PSNR from {psnr} to 31.0" in text
+    assert ("SSIM 0.970 against 0.930" in text) == (psnr > 26.1)
+
+
+def test_a_difference_that_is_not_significant_is_not_reported():
+    swaps = swap(27.0)
+    del swaps["by_attribute"]["skin"]
+    assert "For no attribute is the swap error significantly larger" in swap_text(swaps)
+
+
+@pytest.mark.parametrize("as_published", [None, True, False])
+def test_images_that_were_not_published_are_reported(as_published):
+    data = {
+        "characters": 672,
+        "identities": 336,
+        "poses": 178,
+        "images": 119_616,
+        "distinct_images": 86_095,
+        "ceilings": {"character": 0.737, "identity": 0.997, "pose": 1.0},
+        "as_published": as_published,
+    }
+    text = joined(findings.data_finding(data))
+    assert text.startswith("These images differ from the 119,616 published ones. ") == (
+        as_published is False
+    )
+    assert "73.7 % for the character (672 classes) and 99.7 % for the identity" in text
+    assert "the pose" not in text
+    free = data | {"ceilings": dict.fromkeys(data["ceilings"], 1.0)}
+    assert "exceed" not in joined(findings.data_finding(free))
+
+
+def test_a_collapsed_run_is_reported():
+    training = {"kl_nats": 9.0, "pose_nats": 5.2} | {
+        "first": {"reconstruction": 600.0},
+        "final": {"reconstruction": 50.0},
+    }
+    text = joined(findings.training_finding(training))
+    assert "collapsed" not in text and "fell from 600 to 50" in text
+    collapsed = {**training, "kl_nats": 0.1, "final": {"reconstruction": 700.0}}
+    text = joined(findings.training_finding(collapsed))
+    assert "z collapsed" in text and "rose from 600 to 700" in text
+
+
+def probes(leak=0.0, trained=True, pose_from_s=0.9):
+    """Chosen probes with baseline 0.5 and ceiling 1; the mean of z leaks the skin by `leak`.
+
+    Linear probes were not chosen.
+    """
+    accuracies = {
+        (code, target): 0.9 for code in ("s", "z_mu", "z") for target in ("identity", "pose")
+    } | {
+        ("s", "skin"): 0.9,
+        ("z_mu", "skin"): 0.5 + leak,
+        ("z", "skin"): 0.5,
+        ("s", "pose"): pose_from_s,
+    }
+    common = {"baseline": 0.5, "ceiling": 1.0, "trained": trained, "ci95": [0.4, 0.95]}
+    entries = [
+        {
+            "code": code,
+            "target": target,
+            "kind": kind,
+            "accuracy": 0.99 if kind == "linear" else accuracy,
+            "chosen": kind == "mlp",
+        }
+        for (code, target), accuracy in accuracies.items()
+        for kind in ("linear", "mlp")
+    ]
+    attributes = {"code": "z_mu", "target": "identity", "kind": "attributes", "chosen": False}
+    return [{**entry, **common} for entry in [*entries, {**attributes, "accuracy": 0.7}]]
+
+
+def test_the_headline_takes_the_chosen_probes_and_turns_errors_into_decibels():
+    results = {"swap": swap(24.0), "probes": probes(pose_from_s=0.6)}
+    rows = {row["what"]: row for row in summary.headline(results)}
+    first = rows["swap, PSNR in dB"]
+    assert first["ci95"] == pytest.approx([23.3, 24.5])
+    assert (first["floor"], first["ceiling"]) == (18.8, 31.0)
+    assert [row["value"] for row in rows.values()] == [24.0, 0.9, 0.9, 0.7, 0.9, 0.6]
+    untrained = summary.headline({**results, "probes": probes(trained=False)})
+    assert [row["value"] for row in untrained] == [24.0, *[None] * 5]
+
+
+def judge(pose=0.98, weapon=0.74):
+    ceilings = {
+        "skin": 1.0,
+        "weapon": 0.74,
+        "pose": 0.98,
+        "identity": 0.999,
+        "pose_within_tolerance": 1.0,
+        "both": 0.999,
+    }
+    truth = {**ceilings, "pose": pose, "both": 0.5}
+    return {
+        "ceilings": ceilings,
+        "baseline": {"skin": 0.3, "weapon": 0.5, "pose": 0.006, "identity": 0.02},
+        "truth": truth,
+        "swap": {**truth, "identity": 0.6, "weapon": weapon},
+        "retrieval": {"identity": 0.002},
+        "rank_correlation": {"identity": 0.75, "pose": 0.1},
+        "tolerance_pixels": 10,
+    }
+
+
+def test_a_judge_is_trusted_as_far_as_it_is_right_on_true_images():
+    text = joined(findings.judge_finding(judge()))
+    assert "the judge reports the test identity in 0.2 % of its images." in text
+    assert "carry little" not in text and "within one point of the ceiling" in text
+    assert "in 60.0 % of swaps and 99.9 % of true images" in text
+    weak = joined(findings.judge_finding(judge(pose=0.9)))
+    assert "accuracy for the pose is 8.0 points below the ceiling" in weak
+    assert "is a lower bound" in weak
+    lost = joined(findings.judge_finding(judge(weapon=0.6)))
+    assert (
+        "Swaps carry little of the weapon: the judge's accuracy is 60.0 % on swaps and 74.0 % on"
+        " true images (majority-class baseline 50.0 %)." in lost
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "verb"),
+    [(0.75, "correlates"), (0.07, "barely correlates"), (-0.5, "correlates negatively")],
+)
+def test_a_weak_correlation_is_called_so(value, verb):
+    weak = judge() | {"rank_correlation": {"identity": value}}
+    text = joined(findings.judge_finding(weak))
+    assert (
+        f"Pixel error {verb} with the judge's loss for the identity (Spearman {value:.2f})" in text
+    )
+
+
+def test_a_published_probe_worse_than_a_guess_is_reported():
+    ours = {"character": 0.5, "identity": None, "ceiling": 0.737, "character_ceiling": 0.757}
+    published = {"accuracy": 0.67, "cross_entropy": 1.0, "uniform": 6.51}
+    s = {"published": {**published, "epochs": 3, "images": 20_000}, **ours}
+    for cross_entropy, conclusion in ((7.05, "did not learn"), (5.0, "learnt something")):
+        z = {**ours, "published": {**published, "accuracy": 0.002, "cross_entropy": cross_entropy}}
+        text = joined(findings.protocol_finding({"s": s, "z": z}))
+        assert f"That probe {conclusion}" in text
+        assert "cut to 3 epochs on 20,000 images" in text
+        assert "67.0 % from s and 0.2 % from z" in text and "character accuracy to 73.7 %" in text
+        assert "character probe on s reaches 50.0 % on unseen poses (ceiling 75.7 %)" in text
+        assert "Our identity probe on s did not train." in text
+
+
+def test_blocks_name_the_factors_that_the_other_code_explains():
+    blocks = {
+        "factors": ["skin", "weapon", "view"],
+        "gap_by_factor": [0.9, -0.1, 0.7],
+        "gap": 0.5,
+        "disentanglement_by_code": {"s": 1, "z": 0.5},
+    }
+    assert "The other code explains more of the weapon." in findings.block_finding(blocks)
+    right = findings.block_finding({**blocks, "gap_by_factor": [0.9, 0.1, 0.7]})
+    assert "explains more" not in joined(right)
+
+
+def test_matches_are_reported_by_their_share_that_is_right():
+    assert findings.match_finding(0.85)[0].startswith("85.0 % of matched pairs show the same pose")
+    assert findings.match_finding(None) == ["This run matched no images of different characters."]
+
+
+def test_a_run_that_failed_is_reported():
+    def failures(kl, psnr, **options):
+        run = {"training": {"kl_nats": kl}, "swap": swap(psnr), "probes": probes(**options)}
+        return summary.failures(run)
+
+    assert failures(11.0, 24.0) == []
+    collapsed, ignored = failures(0.2, 18.0)
+    assert collapsed.startswith("z collapsed: the KL term is 0.20 nats")
+    assert ignored.startswith("s is ignored, or little was learnt: swaps (18.0 dB) are no")
+    unknown = failures(11.0, 24.0, trained=False)
+    assert unknown[0] == "It is unknown whether s encodes the identity: no probe trained."
+    assert len(unknown) == 2
+    weak = [{**entry, "accuracy": 0.52} for entry in probes()]
+    none = summary.failures({"training": {"kl_nats": 11.0}, "swap": swap(24.0), "probes": weak})
+    assert none == [
+        f"{code} hardly encodes the {target}: probe accuracy is 52.0 % (baseline 50.0 %)."
+        for code, target in (("s", "identity"), ("z", "pose"))
+    ]
+
+
+def test_leaks_are_named_on_either_side():
+    leaking = joined(findings.probe_finding(probes(leak=0.3)))
+    assert "The mean of z leaks the skin most: probe accuracy is 80.0 %" in leaking
+    assert "Probes find no attribute in a sample of z" in leaking
+    assert "carries little" not in leaking and "s leaks the pose" in leaking
+    tight = joined(findings.probe_finding(probes(leak=0.01, pose_from_s=0.5)))
+    assert "Probes find no attribute in the mean of z" in tight
+    assert "s hardly leaks the pose" in tight
+    poor = probes()
+    next(e for e in attribute_probes(poor, "s"))["accuracy"] = 0.6
+    text = joined(findings.probe_finding(poor))
+    assert "s carries little of the skin: probe accuracy is 60.0 % (baseline 50.0 %)." in text
+
+
+def test_a_probe_that_did_not_train_gives_no_number():
+    text = joined(findings.probe_finding(probes(leak=0.3, trained=False)))
+    assert "unknown, since no probe trained" in text and "80.0 %" not in text
+
+
+def test_a_path_that_jumps_is_reported():
+    even = {
+        "end_psnr": 25.0,
+        "middle_psnr": 22.0,
+        "largest_step_s": 1.5,
+        "largest_step_z": 2.0,
+        "jumping_s": 0.0,
+        "jumping_z": 0.05,
+        "n": 100,
+    }
+    text = joined(findings.interpolation_finding(even))
+    assert "Typical paths do not jump." in text
+    assert "0.0 % of paths in s and 5.0 % of paths in z have a step above 4 times" in text
+    assert "25.0 dB at a decoded end and 22.0 dB in the middle" in text
+    jumping = joined(findings.interpolation_finding({**even, "largest_step_z": 9.0}))
+    assert "Typical paths in z jump." in jumping
