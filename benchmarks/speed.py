@@ -111,7 +111,7 @@ def reference_steps(sprites: Sprites, train: np.ndarray, folder: Path) -> Iterat
 def our_steps(
     model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams, device: torch.device
 ) -> Iterator[None]:
-    """The training step of `lib.method`, with the batch that `fit` draws for each: each `next` is one."""
+    """Our training step with its batch; each `next` is one."""
     model.to(device, memory_format=torch.channels_last)
     optimizers, objective = make_optimizers(model, hp), Objective(model, device)
     generator = torch.Generator().manual_seed(0)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lib.config import make_hparams
+from lib.data.images import to_float
 from lib.data.sprites import N_POSES, split_by_identity
 from lib.evaluation import judge
 from lib.system import paths
@@ -16,7 +17,7 @@ CPU, HP = torch.device("cpu"), make_hparams("fast", probe_images=8_000)
 
 @pytest.fixture(scope="module")
 def judged(few_sprites, tmp_path_factory):
-    """(judge, train): an judge of few sprites, trained for some seconds, that says what images
+    """(judge, train): a judge of few sprites, trained for some seconds, that says what images
     should show of index target.
     """
     with pytest.MonkeyPatch.context() as patch:
@@ -32,7 +33,7 @@ def judged(few_sprites, tmp_path_factory):
             judge.load_judge(few_sprites, train, HP, 1, CPU)
     return (
         lambda shown, target: judge.judge_images(
-            again, few_sprites.images[shown] / np.float32(255), target, few_sprites
+            again, to_float(few_sprites.images[shown]), target, few_sprites
         ),
         train,
     )
@@ -69,29 +70,31 @@ def test_another_character_or_pose_is_seen_and_doubted(judged, few_sprites):
     assert swapped["identity_nll"].mean() > 5 * right["identity_nll"].mean()
 
 
-def test_stored_weights_of_other_networks_leave_no_trace(few_sprites, tmp_path, monkeypatch):
+def test_stored_weights_of_other_networks_are_not_loaded(few_sprites, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "DATA", tmp_path)
-    monkeypatch.setattr(judge, "_fit", lambda *_: None)
     train = split_by_identity(few_sprites, 0)["train"]
+    fitted = []
+    monkeypatch.setattr(judge, "_fit", lambda *_: fitted.append(1))
     first = judge.load_judge(few_sprites, train, HP, 0, CPU)
-    path = tmp_path / f"{few_sprites.source}-judge.pt"
-    stored = torch.load(path, weights_only=True)
-    *names, _ = stored["weights"]
-    torch.save(stored | {"weights": {name: stored["weights"][name] + 1 for name in names}}, path)
+    features = judge.folded_features
+    monkeypatch.setattr(judge, "folded_features", lambda hp: (*features(hp), torch.nn.ReLU()))
+    judge.load_judge(few_sprites, train, HP, 0, CPU)
+    monkeypatch.setattr(judge, "folded_features", features)
     again = judge.load_judge(few_sprites, train, HP, 0, CPU)
+    assert len(fitted) == 3
     assert all(
         torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)
     )
 
 
-def test_chance_is_the_share_of_the_most_frequent_class(few_sprites):
+def test_the_baseline_is_the_share_of_the_majority_class(few_sprites):
     test = np.flatnonzero(few_sprites.character < 2)
-    chance = judge.judge_baselines(few_sprites, test)
+    baseline = judge.judge_baselines(few_sprites, test)
     first, second = few_sprites.labels[:2]
-    assert [chance[name] for name in few_sprites.attributes] == [
+    assert [baseline[name] for name in few_sprites.attributes] == [
         1.0 if same else 0.5 for same in first == second
     ]
-    assert chance["pose"] == 1 / N_POSES and set(chance) == {
+    assert baseline["pose"] == 1 / N_POSES and set(baseline) == {
         *few_sprites.attributes,
         "pose",
         "identity",

@@ -11,19 +11,9 @@ from lib.data.images import to_float
 from lib.data.sprites import bayes_ceiling, split_by_identity
 from lib.evaluation.codes import encode_all
 from lib.evaluation.disentanglement import block_scores, entropy_fraction
-from lib.evaluation.probes import (
-    IDENTITY_TARGETS,
-    KINDS,
-    Probe,
-    by_attributes,
-    control_targets,
-    fit_prediction,
-    fit_probes,
-    online_code_length,
-    probe_targets,
-    score,
-    unseen_poses,
-)
+from lib.evaluation.information import fit_prediction, online_code_length
+from lib.evaluation.probes import KINDS, Probe, by_attributes, fit_probes, score
+from lib.evaluation.targets import IDENTITY_TARGETS, control_targets, probe_targets, unseen_poses
 from lib.method.runs import new_run, save_run
 from lib.system import paths
 
@@ -196,14 +186,14 @@ def test_nats_are_those_of_the_posterior():
     y = TARGETS["a"][SPLITS["test"]]
     share = np.bincount(y) / len(y)
     entropy = -(share * np.log(share)).sum()
-    for posterior, told_nats in (
+    for posterior, expected in (
         (np.eye(3)[y], entropy),
         (np.tile(share, (len(y), 1)), 0),
         (np.eye(3)[(y + 1) % 3], 0),
     ):
         probe = Probe(np.log(np.maximum(posterior, 1e-9)), 0.0, 0.0)
         assert score(probe, TARGETS["a"], SPLITS["test"], IDENTITY)["nats"] == pytest.approx(
-            told_nats, abs=1e-6
+            expected, abs=1e-6
         )
 
 

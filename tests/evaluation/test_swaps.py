@@ -31,19 +31,19 @@ class Planted(torch.nn.Module):
     of the other.
     """
 
-    def __init__(self, sprites, takes_pose_of_s=False):
+    def __init__(self, sprites, keeps_pose=False):
         super().__init__()
         self.anchor = torch.nn.Parameter(torch.zeros(1))
         self.images = sprites.images
         self.where = {image.tobytes(): n for n, image in reversed(list(enumerate(sprites.images)))}
-        self.takes_pose_of_s = takes_pose_of_s
+        self.keeps_pose = keeps_pose
 
     def find(self, x):
         arrays = (x.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
         return np.array([self.where[np.ascontiguousarray(a).tobytes()] for a in arrays])
 
     def transfer(self, x_z, x_s):
-        pose = self.find(x_s if self.takes_pose_of_s else x_z) % N_POSES
+        pose = self.find(x_s if self.keeps_pose else x_z) % N_POSES
         return to_float(self.images[self.find(x_s) // N_POSES * N_POSES + pose])
 
 
@@ -66,11 +66,11 @@ def test_swaps_are_of_different_identities_and_poses_and_their_truth_is_right(fe
 
 
 def test_errors_by_hand():
-    truth = np.zeros((1, 60, 60, 3), np.float32)
-    truth[0, :6, :, 0] = 0.5  # a tenth of the image is foreground
-    prediction = truth.copy()
-    prediction[0, :6, :, 1] = 0.3  # wrong on the foreground
-    prediction[0, 30:36, :, 2] = 0.1  # wrong on the background
+    truth = torch.zeros(1, 3, 60, 60)
+    truth[0, 0, :6] = 0.5  # a tenth of the image is foreground
+    prediction = truth.clone()
+    prediction[0, 1, :6] = 0.3  # wrong on the foreground
+    prediction[0, 2, 30:36] = 0.1  # wrong on the background
     expected = (0.09 + 0.01) * 360 / (3 * 3600)
     scores = summarize(image_errors(prediction, truth))
     assert scores["mse"] == pytest.approx(expected, rel=1e-5)
@@ -86,7 +86,7 @@ def test_psnr_is_of_the_mean_error_not_the_mean_of_psnrs():
 
 def test_a_perfect_model_has_no_swap_error_and_one_that_keeps_the_pose_has(few_sprites, splits):
     swaps = sample_swaps(few_sprites, splits["test"], 200, seed=0)
-    own_mean = predictor_errors(few_sprites, splits["train"], swaps)["additive"][:, 0].mean()
+    additive = predictor_errors(few_sprites, splits["train"], swaps)["additive"][:, 0].mean()
     known = (
         np.bincount(few_sprites.distinct)[few_sprites.distinct[swaps.s_image]] == 1
     )  # else the weapon can only be guessed
@@ -94,17 +94,17 @@ def test_a_perfect_model_has_no_swap_error_and_one_that_keeps_the_pose_has(few_s
         known, 0
     ].max() == pytest.approx(0, abs=1e-9)
     assert (
-        swap_error(Planted(few_sprites, takes_pose_of_s=True), few_sprites, swaps)[:, 0].mean()
-        > own_mean
+        swap_error(Planted(few_sprites, keeps_pose=True), few_sprites, swaps)[:, 0].mean()
+        > additive
     )
 
 
 def test_reconstruction_is_a_swap_with_itself(few_sprites, splits):
-    own = reconstruction_swaps(splits["test"], 50, seed=0)
+    same = reconstruction_swaps(splits["test"], 50, seed=0)
     assert (
-        (own.s_image == own.z_image).all()
-        and (own.z_image == own.target).all()
-        and len(set(own.target)) == 50
+        (same.s_image == same.z_image).all()
+        and (same.z_image == same.target).all()
+        and len(set(same.target)) == 50
     )
 
 
@@ -116,15 +116,15 @@ def test_predictors_know_what_they_should(few_sprites, splits):
     }
     assert list(found) == ["black", "mean", "pose_mean", "additive", "retrieval"]
     assert found["black"] > found["mean"] > found["pose_mean"]
-    truth = few_sprites.images[swaps.target] / np.float32(255)
-    assert found["black"] == pytest.approx((truth**2).mean(), rel=1e-5)
+    truth = to_float(few_sprites.images[swaps.target])
+    assert found["black"] == pytest.approx(truth.square().mean().item(), rel=1e-5)
     grid = few_sprites.images.reshape(-1, N_POSES, 60, 60, 3)
     train = np.unique(few_sprites.character[splits["train"]])
     s, z = swaps.s_image[0], swaps.z_image[0]
-    distance = ((grid[train, s % N_POSES] / 255.0 - few_sprites.images[s] / 255.0) ** 2).sum(
-        axis=(1, 2, 3)
-    )
-    expected = ((grid[train[distance.argmin()], z % N_POSES] / 255.0 - truth[0]) ** 2).mean()
+    candidates = to_float(grid[train, s % N_POSES])
+    distance = (candidates - to_float(few_sprites.images[s])).square().sum(dim=(1, 2, 3))
+    nearest = to_float(grid[train[int(distance.argmin())], z % N_POSES])[0]
+    expected = (nearest - truth[0]).square().mean().item()
     errors = predictor_errors(few_sprites, splits["train"], swaps)
     assert errors["retrieval"][0, 0] == pytest.approx(expected, rel=1e-4)
 
@@ -154,7 +154,7 @@ def test_swap_error_by_attribute_finds_what_z_brings_along(few_sprites, splits):
 
 
 def test_the_nearest_pose_of_a_true_image_is_itself(few_sprites):
-    images = few_sprites.images[[5, N_POSES + 7]] / np.float32(255)
+    images = to_float(few_sprites.images[[5, N_POSES + 7]])
     assert nearest_pose_error(images, few_sprites, np.array([0, 1]))[:, 0].tolist() == [0, 0]
     assert nearest_pose_error(images * 0, few_sprites, np.array([0, 1]))[:, 0].min() > 0
 
@@ -187,7 +187,7 @@ def test_poses_can_be_read_in_another_split(few_sprites, splits):
 
 def test_swaps_are_scored_with_an_interval_over_identities_and_a_similarity(few_sprites, splits):
     swaps = sample_swaps(few_sprites, splits["train"], 500, seed=0)
-    truth = few_sprites.images[swaps.target] / np.float32(255)
+    truth = to_float(few_sprites.images[swaps.target])
     with np.errstate(divide="ignore"):  # its PSNR is infinite
         perfect, errors = swap_scores(few_sprites, swaps, lambda part: truth[part])
     assert (
@@ -195,17 +195,15 @@ def test_swaps_are_scored_with_an_interval_over_identities_and_a_similarity(few_
         and perfect["ci95"] == [0, 0]
         and perfect["ssim"] == pytest.approx(1, abs=1e-5)
     )
-    noisy = (truth + 0.1 * RNG.normal(size=truth.shape).astype(np.float32)).clip(0, 1)
+    noise = torch.from_numpy(RNG.normal(size=truth.shape).astype(np.float32))
+    noisy = (truth + 0.1 * noise).clamp(0, 1)
     found, errors = swap_scores(few_sprites, swaps, lambda part: noisy[part])
     low, high = found["ci95"]
     assert low < found["mse"] == errors[:, 0].mean() < high and found["ssim"] < 0.9
-    hard = few_sprites.identity[swaps.s_image] < np.median(
-        few_sprites.identity[swaps.s_image]
-    )  # some identities are harder
+    identity = few_sprites.identity[swaps.s_image]
+    is_hard = torch.from_numpy(identity < np.median(identity))[:, None, None, None]
     uneven, _ = swap_scores(
-        few_sprites,
-        swaps,
-        lambda part: np.where(hard[part, None, None, None], noisy[part], truth[part]),
+        few_sprites, swaps, lambda part: torch.where(is_hard[part], noisy[part], truth[part])
     )
     assert np.diff(uneven["ci95"]) > 5 * (high - low)
 
