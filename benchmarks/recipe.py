@@ -154,11 +154,12 @@ def recipe_finding(table: list[dict]) -> list[str]:
     return [*text, f"Without gain in this time: {', '.join(useless)}."] if useless else text
 
 
-def recipe_table(table: list[dict]) -> dict:
+def recipe_table(table: list[dict], seconds: float, threads: int) -> dict:
     return {
         "caption": (
-            "One change at a time: mean PSNR of swaps, its 95 % interval over the splits, the gain"
-            " of the change, and PSNR of plain reconstructions."
+            f"One change at a time, each trained for {count(seconds)} seconds on {threads} CPU"
+            f" threads and {table[0]['seeds']} splits: mean PSNR of swaps, its 95 % interval over"
+            " the splits, the gain of the change, and PSNR of plain reconstructions."
         ),
         "head": ["", "images", "swap, dB", "95 %", "gain, dB", "reconstruction, dB"],
         "rows": [
@@ -210,7 +211,10 @@ def recipe_figure(table: list[dict]) -> Figure:
 def describe(content: dict) -> dict:
     """The content of the JSON file with what the report shows of its trainings."""
     table = summary(content["trainings"])
-    shown = {"finding": recipe_finding(table), "tables": [recipe_table(table)]}
+    shown = {
+        "finding": recipe_finding(table),
+        "tables": [recipe_table(table, content["seconds"], content["threads"])],
+    }
     return {**content, "table": table, **shown}
 
 

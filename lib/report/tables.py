@@ -238,7 +238,9 @@ def report_numbers(r: dict) -> dict[str, str]:
     splits = {
         f"{name}_identities": count(s["identities"]) for name, s in r["data"]["splits"].items()
     }
+    settings = {f"hp_{name}": _setting(value) for name, value in training["hparams"].items()}
     return {
+        **settings,
         "images": count(r["data"]["images"]),
         "characters": count(r["data"]["characters"]),
         **splits,
