@@ -11,8 +11,7 @@ import subprocess
 import nbformat
 import pytest
 
-from lib.commands.run_all import NOTEBOOKS
-from lib.system.paths import ROOT
+from lib.system.paths import NOTEBOOKS, ROOT
 
 pytestmark = pytest.mark.smoke
 

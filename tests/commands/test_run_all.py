@@ -128,7 +128,9 @@ def test_store_outputs_keeps_the_art_of_the_archive_out(reports, monkeypatch, ca
     monkeypatch.setattr(results, "read_results", lambda _: {"training": {"seconds": 0}})
     monkeypatch.setattr(build, "build_report", lambda _: reports / "report.pdf")
     monkeypatch.setattr(build, "store_committed", lambda run: stored.append(run))
-    monkeypatch.setattr(run_all, "_store_outputs", lambda executed, _: stored.append(executed.stem))
+    monkeypatch.setattr(
+        notebooks, "store_outputs", lambda executed, _: stored.append(executed.stem)
+    )
     run("--source", source, "--run", "x", "--store-outputs")
     assert stored == [*(run_all.NOTEBOOKS if source == "drawn" else ()), "x"]
     assert ("outputs are not stored" in capsys.readouterr().out) == (source == "sprites")

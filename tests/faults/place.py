@@ -129,8 +129,8 @@ class Place:
 
     def training_command(self, run: str, before: str = "") -> tuple[object, ...]:
         """A training of 40 steps with many checkpoints, after the statement `before`."""
-        settings = f"t.CHECKPOINT_SECONDS = {CHECKPOINT_SECONDS}; t.MONITORED_POINTS = 1"
-        code = f"import lib.method.training as t; {settings}; {before}"
+        settings = f"runs.CHECKPOINT_SECONDS = {CHECKPOINT_SECONDS}; runs.MONITORED_POINTS = 1"
+        code = f"from lib.method import runs; {settings}; {before}"
         code += "\nfrom lib.commands.train import main; main()"
         overrides = f"--overrides={json.dumps(SMALL_TRAINING)}"
         return (

@@ -13,7 +13,7 @@ from tests.faults.place import MaliciousPickle, Place, check_refused
 pytestmark = pytest.mark.faults
 
 REFUSED = "lib.commands.train: .*{}.*: (delete it|start afresh|name this one)"
-UNREADABLE, OTHER_VERSION = "cannot be read", "is of another version"
+UNREADABLE, OTHER_VERSION = "cannot be read", "comes from another version"
 DAMAGED_DATA = "sprites.npz is damaged: remove it, then run"
 
 

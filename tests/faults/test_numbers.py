@@ -12,8 +12,8 @@ NOT_FINITE = (
     " the last checkpoint is kept"
 )
 DIVERGE = (
-    "rate = t.learning_rate;"
-    " t.learning_rate = lambda step, hp: 1e30 if step == 20 else rate(step, hp)"
+    "from lib.method import step as s; rate = s.learning_rate;"
+    " s.learning_rate = lambda step, hp: 1e30 if step == 20 else rate(step, hp)"
 )
 
 

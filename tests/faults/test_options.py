@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from lib.config import LOWEST, PRESETS, HParams, check_seed, make_hparams
+from lib.config import PRESETS, HParams, check_seed, make_hparams
 from lib.system.paths import ROOT
 from tests.faults.place import check_refused, refusal, shown
 
@@ -58,10 +58,12 @@ def test_hyper_parameters_of_the_wrong_type_or_out_of_range(record):
     for field in fields:
         wrong = WRONG_VALUE[field.type.__name__]
         sentence = refusal_of(field.name, wrong, f"^hyper-parameter {field.name} ")
-        if field.name in LOWEST:
-            sentence = refusal_of(field.name, -1, f"{field.name} must be at least")
-            if field.type is float:
-                refusal_of(field.name, math.nan, f"{field.name} must be")
+        if field.type in (int, float):
+            sentence = refusal_of(
+                field.name, -1, f"{field.name} must be (at least|between|positive)"
+            )
+        if field.type is float:
+            refusal_of(field.name, math.nan, f"{field.name} must be")
     fault = f"each of {len(fields)} hyper-parameters of the wrong type or out of range"
     record(fault, sentence, "", "nothing", "names it")
 

@@ -120,8 +120,8 @@ def test_a_disk_without_locks_is_said_and_used(tmp_path, monkeypatch, capsys):
     with exclusive_lock(tmp_path / "lock", "at work", "wait"):
         assert (
             capsys.readouterr().out
-            == f"{tmp_path} has no locks (No locks available): make sure that nothing else there is at"
-            " work\n"
+            == f"{tmp_path} has no locks (No locks available): make sure that nothing else there"
+            " is at work\n"
         )
 
 
