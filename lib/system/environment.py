@@ -81,7 +81,9 @@ def clean_environment() -> dict[str, str]:
     """The user's variables; of those for Python, pip and uv only how to reach packages."""
     foreign = re.compile("PYTHON|PIP_|UV_(?!CACHE_DIR$)")
     clean = {name: value for name, value in os.environ.items() if not foreign.match(name)}
-    listed = subprocess.check_output([PYTHON, "-I", "-m", "pip", "config", "list"], text=True)
+    list_settings = [PYTHON, "-I", "-m", "pip", "config", "list"]
+    every_file = dict(os.environ, PIP_USER="0")  # pip would list the user's own file alone
+    listed = subprocess.check_output(list_settings, env=every_file, text=True)
     for section in ("global", "install", ":env:"):  # The last one counts most, as for pip.
         settings = re.findall(rf"^{section}\.(?:default-)?(.+?)=(.+)", listed, re.MULTILINE)
         for name, value in settings:
@@ -179,7 +181,5 @@ else:
         set_up()
     except (OSError, subprocess.SubprocessError) as failure:
         log = "; the whole log is .venv/install.log" if LOG.exists() else ""
-        sys.exit(
-            f"The set-up of .venv failed ({failure}{log}): "
-            "mend that and start again, which begins afresh."
-        )
+        advice = "mend that and start again, which begins afresh."
+        sys.exit(f"The set-up of .venv failed ({failure}{log}): {advice}")
