@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from tests.faults.conftest import ARCHIVE_NAME
 from tests.faults.disks import check_full, small_disk
