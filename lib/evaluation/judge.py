@@ -37,8 +37,9 @@ class Judge(nn.Module):
     def __init__(self, classes: dict[str, int]) -> None:
         super().__init__()
         self.names = tuple(classes)
+        convolutions = folded_features(HParams())
         hidden = [nn.Flatten(), nn.Linear(128 * 4 * 4, 512), nn.ReLU()]
-        self.features = nn.Sequential(*folded_features(HParams()), *hidden)
+        self.features = nn.Sequential(*convolutions, *hidden)
         self.heads = nn.ModuleList(nn.Linear(512, n) for n in classes.values())
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:

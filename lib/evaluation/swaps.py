@@ -116,9 +116,10 @@ def image_errors(prediction: Tensor, truth: Tensor) -> np.ndarray:
     The foreground is where the true image is not black. Most of a sprite is background, which is
     easy to predict.
     """
-    predicted, true = prediction.numpy(), truth.numpy()
+    # sums go through the memory in order, where the channels come last
+    predicted, true = (np.moveaxis(images.numpy(), 1, -1) for images in (prediction, truth))
     squared = (predicted - true) ** 2
-    foreground = true.any(axis=1, keepdims=True)
+    foreground = true.any(axis=-1, keepdims=True)
     on_foreground = (squared * foreground).sum((1, 2, 3))
     values = 3.0 * foreground.sum((1, 2, 3))
     return np.stack([squared.mean((1, 2, 3)), on_foreground, values], axis=1)
