@@ -45,12 +45,8 @@ BASE = {
     "batch_images": FAST.batch_images,
 }
 VARIED = {
-    "images": (
-        6 * N_POSES,
-        24 * N_POSES,
-        240 * N_POSES,
-        672 * N_POSES,
-    ),  # the last is all of 2D Sprites
+    # the last is all of 2D Sprites
+    "images": (6 * N_POSES, 24 * N_POSES, 240 * N_POSES, 672 * N_POSES),
     "size": (2 * SIZE,),
     "z_dim": (32, 128, 512),
     "s_dim": (16, 256),

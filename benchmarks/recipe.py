@@ -271,9 +271,8 @@ def main() -> None:
         if "images" not in content:
             content["images"] = images_in(options.seconds, sprites, device)
             write_json(options.json, content)
-        for seed in range(
-            options.seeds
-        ):  # a complete table for each seed, so that a stopped comparison is a smaller one
+        # a complete table for each seed, so that a stopped comparison is a smaller one
+        for seed in range(options.seeds):
             for row, (name, trainings) in enumerate(content["trainings"].items()):
                 if len(trainings) <= seed:
                     trainings.append(measure(sprites, row, seed, content["images"][row], device))

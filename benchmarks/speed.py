@@ -96,10 +96,8 @@ def reference_steps(sprites: Sprites, train: np.ndarray, folder: Path) -> Iterat
             )
             (2 * reconstruction).backward(retain_graph=True)
             z = torch.randn_like(z1)
-            images = (
-                model.decode(z, s1),
-                model.decode(z, s1.roll(1, 0)),
-            )  # the next pair shows another character
+            # the next pair shows another character
+            images = (model.decode(z, s1), model.decode(z, s1.roll(1, 0)))
             reverse_loss = F.l1_loss(model.encode(images[0]).z_mu, model.encode(images[1]).z_mu)
             (10 * reverse_loss).backward()
             forward.step()
@@ -165,12 +163,13 @@ def measure(
             "peak": matrix_products(),
         }
         pairs = {"reference": PAIRS, "paper": paper.batch_images / 2, "fast": fast.batch_images / 2}
+        # steps until the kinds of steps repeat
         cycles = {
             "reference": 1,
             "paper": paper.reverse_every,
             "fast": fast.reverse_every,
             "peak": 1,
-        }  # steps until the kinds of steps repeat
+        }
         flops = {name: operations(steps, cycles[name]) for name, steps in contenders.items()}
         times: dict[str, list[float]] = {name: [] for name in contenders}
         for turn in range(rounds):

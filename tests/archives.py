@@ -108,9 +108,8 @@ def instead(path: Path, make: Callable[[Path], object]) -> None:
 
 
 NO_LEVEL = "pixels that are not k/255"
-BAD_FILES: dict[
-    str, tuple[Callable[[Path], object], str]
-] = {  # what is done to sprites_1.mat, and what the user reads
+# what is done to sprites_1.mat, and what the user reads
+BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
     "zero bytes in place of its content": (
         lambda path: path.write_bytes(bytes(10_000)),

@@ -104,9 +104,8 @@ def test_the_table_of_the_recipe():
     )
     assert (first["seeds"], first["images"]) == (3, 128)
     assert second["swap_psnr"] == pytest.approx(25) and second["gained"] == pytest.approx(5)
-    assert second["ci95"] == pytest.approx(
-        [25 - 4.303 / 3**0.5, 25 + 4.303 / 3**0.5], abs=1e-3
-    )  # t of 2 degrees of freedom
+    # t of 2 degrees of freedom
+    assert second["ci95"] == pytest.approx([25 - 4.303 / 3**0.5, 25 + 4.303 / 3**0.5], abs=1e-3)
 
 
 def test_the_cost_is_of_one_setting_changed_at_a_time():
@@ -162,9 +161,8 @@ def test_runs_that_differ_in_their_seed_give_an_interval():
     rows = {row["what"]: row for row in fast["rows"]}
     swap = rows["swap, dB"]
     assert swap["values"] == [29, 27, 28] and swap["mean"] == pytest.approx(28)
-    assert swap["ci95"] == pytest.approx(
-        [28 - 4.303 / 3**0.5, 28 + 4.303 / 3**0.5], abs=1e-3
-    )  # t of 2 degrees of freedom
+    # t of 2 degrees of freedom
+    assert swap["ci95"] == pytest.approx([28 - 4.303 / 3**0.5, 28 + 4.303 / 3**0.5], abs=1e-3)
     assert (
         rows["identity from z, %"]["values"][0] is None
         and rows["identity from z, %"]["mean"] is None

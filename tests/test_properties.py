@@ -57,9 +57,8 @@ def test_splits_share_no_identity_and_no_image(data, characters, seed):
         data.draw(st.lists(st.integers(0, 9), min_size=characters, max_size=characters))
     )
     weapon = np.arange(characters)
-    shared = data.draw(
-        st.integers(1, characters * N_POSES)
-    )  # so many different images there are at most
+    # so many different images there are at most
+    shared = data.draw(st.integers(1, characters * N_POSES))
     pixels = (
         np.random.default_rng(seed)
         .integers(shared, size=characters * N_POSES)

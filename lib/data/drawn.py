@@ -320,9 +320,8 @@ def draw_head(canvas: np.ndarray, pose: Pose, _: int) -> None:
 def draw_hair(canvas: np.ndarray, pose: Pose, value: int) -> None:
     (x, y), side, style = pose.head, pose.side, ATTRIBUTES["hair_style"][value]
     from_behind = pose.gaze == "up"
-    down = (
-        1 if pose.gaze == pose.view else -1
-    )  # the hair of a fallen character lies on its back, which is up the screen
+    # the hair of a fallen character lies on its back, which is up the screen
+    down = 1 if pose.gaze == pose.view else -1
     hair = ellipse((x - side, y - 1), 9.4, 9.4)
     if from_behind:
         hair &= ROW <= y + (6 if down == 1 else 9)
@@ -450,9 +449,10 @@ def character_labels() -> np.ndarray:
 def draw_characters(labels: np.ndarray, progress: bool = False) -> np.ndarray:
     """(C * N_POSES, 60, 60, 3) uint8 images of characters with these attribute values (C, L)."""
     poses = [make_pose(ACTIONS[p["action"]], VIEWS[p["view"]], p["frame"]) for p in POSES]
+    # (P, parts)
     order = np.argsort(
         [[part.depth(pose) for part in PARTS] for pose in poses], axis=1, kind="stable"
-    )  # (P, parts)
+    )
     layers = [
         np.zeros((len(ATTRIBUTES[part.attribute]), N_POSES, SIZE, SIZE), dtype=np.uint8)
         for part in PARTS

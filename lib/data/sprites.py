@@ -18,12 +18,8 @@ from lib.system.files import READ_ERRORS, read_arrays, write_arrays
 
 SIZE = 60  # pixels, both sides
 ACTIONS = ("spellcast", "thrust", "walk", "slash", "shoot", "hurt")
-VIEWS = (
-    "up",
-    "left",
-    "down",
-    "right",
-)  # where the character faces, in the order of the Liberated Pixel Cup sheets
+# where the character faces, in the order of the Liberated Pixel Cup sheets
+VIEWS = ("up", "left", "down", "right")
 
 
 ANIMATIONS = (  # (action, view, frames) in published order

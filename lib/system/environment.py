@@ -152,8 +152,10 @@ def set_up() -> None:
         empty_venv(differs)
     size = 6 if (sys.platform, platform.machine()) == ("linux", "x86_64") else 2  # with CUDA or not
     free = shutil.disk_usage(ROOT).free // 10**9
-    needed = int(os.environ.get("CYCLE_VAE_DISK_GB", size + 2))
-    if free < needed:
+    needed = os.environ.get("CYCLE_VAE_DISK_GB", str(size + 2))
+    if not needed.isdigit():
+        sys.exit(f"CYCLE_VAE_DISK_GB takes a whole number of GB, not '{needed}'.")
+    if free < int(needed):
         sys.exit(
             f"The disk of {ROOT} has {free} GB free and the set-up needs {needed} GB: "
             "free some space, or see the README for a smaller torch without CUDA."

@@ -118,9 +118,10 @@ def test_reads_the_original_files_unchanged(real_images, capsys):
     data = read_archive(REAL / "original", progress=False, workers=1)
     assert np.array_equal(data.images, stack(real_images, [0, 1]))
     assert data.labels.tolist() == [[0] * 7, [0] * 6 + [1]]
+    # frames that hide the weapon
     assert (
         data.distinct.reshape(2, N_POSES)[0] == data.distinct.reshape(2, N_POSES)[1]
-    ).sum() == 93  # frames that hide the weapon
+    ).sum() == 93
     assert "670 of 672 characters missing (sprites_2.mat, " in capsys.readouterr().err
 
 
@@ -137,9 +138,8 @@ def test_a_tar_in_any_order_and_compression_is_sorted_by_number(folder, tmp_path
     with tarfile.open(tmp_path / "some.tar", "w") as tar:
         for n in (2, 0):
             tar.add(folder / f"sprites_{n}.mat", f"elsewhere/sprites_{n}.mat")
-            tar.add(
-                folder / f"sprites_{n}.mat", f"elsewhere/._sprites_{n}.mat"
-            )  # as macOS packs them: not a sprite
+            # as macOS packs them: not a sprite
+            tar.add(folder / f"sprites_{n}.mat", f"elsewhere/._sprites_{n}.mat")
     data = read_archive(tmp_path / "some.tar", progress=False, workers=1)
     assert data.numbers.tolist() == [0, 2]
     assert np.array_equal(data.images, stack(real_images, [0, 2]))
@@ -302,9 +302,8 @@ def test_sprites_are_reused_until_the_archive_changes(folder, data_folder, monke
     assert sources.create_sprites("sprites", folder, progress=False).n_characters == 2
     assert len(reads) == 4
     shutil.rmtree(folder)
-    assert (
-        sources.create_sprites("sprites").n_characters == 2
-    )  # the archive may be put away once it is read
+    # the archive may be put away once it is read
+    assert sources.create_sprites("sprites").n_characters == 2
 
 
 def test_drawn_sprites_are_redrawn_when_their_fingerprint_changes(monkeypatch):
@@ -439,9 +438,8 @@ def assert_sound(data, split):
         assert not identities[a] & identities[b] and not contents[a] & contents[b]
     for indices in split.values():
         assert indices.dtype == np.int64 and (np.diff(indices) > 0).all()
-    assert (
-        len(split["test"]) == np.isin(data.identity, list(identities["test"])).sum()
-    )  # test is complete
+    # test is complete
+    assert len(split["test"]) == np.isin(data.identity, list(identities["test"])).sum()
 
 
 def test_no_drawn_image_of_test_is_in_train(drawn_sprites):
@@ -543,9 +541,8 @@ def test_groups_are_drawn_uniformly_and_by_the_generator_alone():
     for _ in range(3000):
         counts[sampling.sample_groups(valid, 2, 2, generator).flatten()] += 1
     assert counts.view(5, N_POSES)[4].sum() == 0 and counts.view(5, N_POSES)[:, 6:].sum() == 0
-    assert (
-        counts.view(5, N_POSES)[:4, :6] / 500 - 1
-    ).abs().max() < 0.2  # 12,000 images over 24: 500 each, with a deviation of 22
+    # 12,000 images over 24: 500 each, with a deviation of 22
+    assert (counts.view(5, N_POSES)[:4, :6] / 500 - 1).abs().max() < 0.2
     draws = [
         sampling.sample_groups(valid, 2, 3, torch.Generator().manual_seed(seed)).tolist()
         for seed in (7, 7, 8)

@@ -50,11 +50,8 @@ def noisy(code, noise=0.05):
 
 
 PERFECT_S, PERFECT_Z = noisy(one_hot(*(TARGETS[name] for name in "abc"))), noisy(one_hot(POSE))
-READ = {
-    "linear": 0.97,
-    "mlp": 0.97,
-    "knn": 0.7,
-}  # at least; the neighbours of an unseen combination share some of it only
+# at least; the neighbours of an unseen combination share some of it only
+READ = {"linear": 0.97, "mlp": 0.97, "knn": 0.7}
 USELESS = RNG.normal(size=(len(POSE), 10)).astype(np.float32)
 
 

@@ -87,9 +87,8 @@ def test_psnr_is_of_the_mean_error_not_the_mean_of_psnrs():
 def test_a_perfect_model_has_no_swap_error_and_one_that_keeps_the_pose_has(few_sprites, splits):
     swaps = sample_swaps(few_sprites, splits["test"], 200, seed=0)
     additive = predictor_errors(few_sprites, splits["train"], swaps)["additive"][:, 0].mean()
-    known = (
-        np.bincount(few_sprites.distinct)[few_sprites.distinct[swaps.s_image]] == 1
-    )  # else the weapon can only be guessed
+    # else the weapon can only be guessed
+    known = np.bincount(few_sprites.distinct)[few_sprites.distinct[swaps.s_image]] == 1
     assert known.any() and swap_error(Planted(few_sprites), few_sprites, swaps)[
         known, 0
     ].max() == pytest.approx(0, abs=1e-9)
@@ -132,9 +131,8 @@ def test_predictors_know_what_they_should(few_sprites, splits):
 def test_retrieval_is_perfect_where_the_character_was_trained_on(few_sprites, splits):
     swaps = sample_swaps(few_sprites, splits["train"], 100, seed=0)
     retrieval = predictor_errors(few_sprites, splits["train"], swaps)["retrieval"][:, 0]
-    known = (
-        np.bincount(few_sprites.distinct)[few_sprites.distinct[swaps.s_image]] == 1
-    )  # else the weapon can only be guessed
+    # else the weapon can only be guessed
+    known = np.bincount(few_sprites.distinct)[few_sprites.distinct[swaps.s_image]] == 1
     assert known.any() and retrieval[known].max() == 0
 
 

@@ -1,15 +1,11 @@
-"""The table of faults: each test records its row, and the session prints them all, or writes them
-as Markdown.
-"""
+"""The table of faults: each test records its row; the session prints all, or writes Markdown."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-PROPERTY = (
-    "fault"  # under which the report of a test carries its row, also from a worker of pytest-xdist
-)
+PROPERTY = "fault"  # the report of a test carries its row under this name, from any worker
 LONGEST_CELL = 170
 
 

@@ -125,14 +125,12 @@ def test_features_weigh_z_edges_and_outline_as_told_and_forget_a_characters_mean
     )
 
 
-@pytest.mark.filterwarnings(
-    "ignore:invalid value"
-)  # of the outlines' components, as these are all alike
+# of the outlines' components, as these are all alike
+@pytest.mark.filterwarnings("ignore:invalid value")
 def test_edges_are_where_the_brightness_changes_and_forget_the_hue():
     z = np.zeros((8, 1), dtype=np.float32)
-    dark = np.full(
-        (4, 60, 60, 3), 10, dtype=np.uint8
-    )  # all of one outline, so that only edges differ
+    # all of one outline, so that only edges differ
+    dark = np.full((4, 60, 60, 3), 10, dtype=np.uint8)
     for image, (row, column) in enumerate([(9, 9), (9, 10), (30, 30), (31, 31)]):
         dark[image, row : row + 12, column : column + 12] = (200, 100, 60)
     grey, hue = features(z, [dark, dark[..., ::-1].copy()])
@@ -143,10 +141,8 @@ def test_edges_are_where_the_brightness_changes_and_forget_the_hue():
 
 def test_assignment_by_hand():
     prototypes = np.array([[0.0], [1.0], [5.0]])
-    assert assign(np.array([[0.2], [0.4]]), prototypes).tolist() == [
-        0,
-        1,
-    ]  # both are nearest to the first; the nearer gets it
+    # both are nearest to the first; the nearer gets it
+    assert assign(np.array([[0.2], [0.4]]), prototypes).tolist() == [0, 1]
 
 
 def test_groups_are_drawn_two_by_two_at_the_same_prototypes():

@@ -122,9 +122,8 @@ def test_killed_and_resumed_is_as_never_stopped(few_sprites, reports, monkeypatc
         CPU,
         on_log=lambda row: resumed_from.append(row["images"]),
     )
-    assert (
-        resumed_from[0] == 128
-    )  # the row during which it was killed was after the last checkpoint
+    # the row during which it was killed was after the last checkpoint
+    assert resumed_from[0] == 128
     assert torch.equal(weights(unstopped), weights(resumed))
     drop_time = [{k: v for k, v in row.items() if k != "seconds"} for row in resumed.history]
     assert drop_time == [

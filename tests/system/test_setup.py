@@ -49,9 +49,8 @@ def lock_of(platform: tuple[str, str], python: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize("platform", [LINUX, ARM, MAC])
 def test_lock_states_one_exact_version_of_each_dependency(platform, python):
     pins = lock_of(platform, python)
-    pinned = {
-        pin.name for pin in stated("constraints.txt")
-    }  # spelled alike: environment.py compares the names
+    # spelled alike: environment.py compares the names
+    pinned = {pin.name for pin in stated("constraints.txt")}
     assert {requirement.name for requirement in stated("requirements.txt")} <= pinned
     assert all(
         len(versions) == 1 and re.fullmatch(r"==[0-9][0-9a-z.]*", versions[0])
@@ -166,9 +165,8 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=new_group,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # as in a terminal, wherever this runs
+        # as in a terminal, wherever this runs
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -299,6 +297,12 @@ def test_no_python_of_a_known_version(tree):
     )
 
 
+def test_a_needed_size_that_is_no_number_is_named(tree):
+    code, out, err = call(tree, CYCLE_VAE_DISK_GB="much")
+    assert (code, out) == (1, "") and not (tree / ".venv").exists()
+    assert err == "CYCLE_VAE_DISK_GB takes a whole number of GB, not 'much'."
+
+
 def test_no_space(tree):
     code, out, err = call(tree, CYCLE_VAE_DISK_GB="1000000")
     assert (code, out) == (1, "") and not (tree / ".venv").exists()
@@ -308,9 +312,8 @@ def test_no_space(tree):
 
 
 def test_set_up_waits_for_another_while_that_holds_the_lock(tree):
-    with (tree / ".venv.lock").open(
-        "w"
-    ) as lock:  # a file that is there but that nothing holds stops nobody
+    # a file that is there but that nothing holds stops nobody
+    with (tree / ".venv.lock").open("w") as lock:
         assert "GB free" in call(tree, CYCLE_VAE_DISK_GB="1000000")[2]
         fcntl.flock(lock, fcntl.LOCK_EX)
         waiting = start(tree, CYCLE_VAE_DISK_GB="1000000")
