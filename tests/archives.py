@@ -243,14 +243,14 @@ def bad_tars(sprites: Path, folder: Path) -> dict[str, tuple[Path, str]]:
     good = [
         (f"data/sprites/{file.name}", file.read_bytes()) for file in sorted(sprites.glob("*.mat"))
     ]
-    whole = write_tar(folder / ARCHIVE, good).read_bytes()
+    intact = write_tar(folder / ARCHIVE, good).read_bytes()
     contents = {
-        "cut in half": (whole[: len(whole) // 2], "breaks off after"),
-        "cut early": (whole[:30_000], "breaks off after"),
+        "cut in half": (intact[: len(intact) // 2], "breaks off after"),
+        "cut early": (intact[:30_000], "breaks off after"),
         "empty": (b"", "is no tar file"),
         "a web page": (b"<html>moved</html>" * 100, "is no tar file"),
         "damaged": (
-            whole[:2000] + np.random.default_rng(0).bytes(1000) + whole[3000:],
+            intact[:2000] + np.random.default_rng(0).bytes(1000) + intact[3000:],
             "breaks off after",
         ),
     }

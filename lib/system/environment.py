@@ -48,7 +48,7 @@ def differences() -> str:
     return faults[0] + more if faults else ""
 
 
-def differences_of_venv() -> str:
+def venv_differences() -> str:
     asked = [PYTHON, "-I", __file__, "differences"]
     try:
         return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
@@ -145,7 +145,7 @@ def empty_venv(differs: str) -> None:
 
 def set_up() -> None:
     take_turn()
-    differs = differences_of_venv()
+    differs = venv_differences()
     if not differs:
         return
     if os.path.lexists(VENV):

@@ -61,13 +61,13 @@ def test_one_value_everywhere_has_no_width_and_weights_count():
 
 
 def test_the_interval_of_a_ratio_holds_it_as_often_as_it_says():
-    rng, held = np.random.default_rng(0), 0
+    rng, covered = np.random.default_rng(0), 0
     for _ in range(300):
         values, a, b = two_way(rng)
         which = a % 2 == 0
         low, high = ratio_interval(20 + values + 4 * which, which, a, b)
-        held += low <= 24 / 20 <= high
-    assert 0.90 <= held / 300 <= 0.98
+        covered += low <= 24 / 20 <= high
+    assert 0.90 <= covered / 300 <= 0.98
 
 
 def test_more_identities_give_a_narrower_interval():

@@ -42,7 +42,7 @@ SMALL_TRAINING = {  # of 40 steps
 }
 CHECKPOINT_SECONDS = 0.2  # between two checkpoints of such a training
 LAST_BYTES = {".pdf": b"%%EOF", ".png": b"IEND\xaeB`\x82", ".svg": b"</svg>", ".html": b"</html>"}
-FILES_OF_NOTE = ("sprites.npz", "checkpoint.pt", "model.pt", "results.json", "report.pdf")
+NOTED_FILES = ("sprites.npz", "checkpoint.pt", "model.pt", "results.json", "report.pdf")
 
 
 class Ended(NamedTuple):
@@ -196,7 +196,7 @@ class Place:
             if path.is_file() and not unfinished:
                 check_complete(path)
                 names.add(path.name)
-        return ", ".join(name for name in FILES_OF_NOTE if name in names) or "nothing"
+        return ", ".join(name for name in NOTED_FILES if name in names) or "nothing"
 
     def shown(self, text: str) -> str:
         return shown(text.replace(f"{self.folder}/", ""))

@@ -20,7 +20,7 @@ SEED = "seed takes a whole number from 0, not '{}'"
 NO_MODEL = "run 'none' has no trained model .*: run 02_train.ipynb first"
 NO_DATA = "there is no .*sprites.npz yet: run notebooks/01_create_sprites.ipynb"
 NEAREST_PARAMETER = r"there is no parameter '{}' \(did you mean {}\?\)"
-OF_THE_COMMAND = {  # the options, the status, and what the user reads
+COMMAND_FAULTS = {  # the options, the status, and what the user reads
     "a hyper-parameter misspelt": (
         ["--set", "z_dims=8"],
         1,
@@ -40,7 +40,7 @@ OF_THE_COMMAND = {  # the options, the status, and what the user reads
         "03_style_transfer: run 'none' has no .*: run 02_train",
     ),
 }
-OF_A_NOTEBOOK = [  # the notebook, a parameter and its value, and what the user reads
+NOTEBOOK_FAULTS = [  # the notebook, a parameter and its value, and what the user reads
     ("01_create_sprites", "sead", "3", NEAREST_PARAMETER.format("sead", "seed")),
     ("02_train", "source", "sprites", NO_DATA),
     ("03_style_transfer", "rnu", "a", NEAREST_PARAMETER.format("rnu", "run")),
@@ -49,7 +49,7 @@ OF_A_NOTEBOOK = [  # the notebook, a parameter and its value, and what the user 
 ]
 
 
-def refusal_of(name: str, value: object, pattern: str) -> str:
+def hyper_parameter_refusal(name: str, value: object, pattern: str) -> str:
     return refusal(lambda: make_hparams("fast", **{name: value}), pattern)
 
 
@@ -57,20 +57,20 @@ def test_hyper_parameters_of_the_wrong_type_or_out_of_range(record):
     fields = dataclasses.fields(HParams)
     for field in fields:
         wrong = WRONG_VALUE[field.type.__name__]
-        sentence = refusal_of(field.name, wrong, f"^hyper-parameter {field.name} ")
+        sentence = hyper_parameter_refusal(field.name, wrong, f"^hyper-parameter {field.name} ")
         if field.type in (int, float):
-            sentence = refusal_of(
+            sentence = hyper_parameter_refusal(
                 field.name, -1, f"{field.name} must be (at least|between|positive)"
             )
         if field.type is float:
-            refusal_of(field.name, math.nan, f"{field.name} must be")
+            hyper_parameter_refusal(field.name, math.nan, f"{field.name} must be")
     fault = f"each of {len(fields)} hyper-parameters of the wrong type or out of range"
     record(fault, sentence, "", "nothing", "names it")
 
 
 def test_hyper_parameters_misspelt(record):
     for field in dataclasses.fields(HParams):
-        sentence = refusal_of(f"{field.name}x", "1", rf"did you mean {field.name}\?")
+        sentence = hyper_parameter_refusal(f"{field.name}x", "1", rf"did you mean {field.name}\?")
     record("the same, misspelt", sentence, "", "nothing", "names the nearest")
 
 
@@ -79,15 +79,15 @@ def test_a_seed_that_is_no_number(record):
     record("a seed that is no number", sentence, "", "nothing", "names it")
 
 
-@pytest.mark.parametrize("fault", OF_THE_COMMAND)
+@pytest.mark.parametrize("fault", COMMAND_FAULTS)
 def test_a_bad_option_of_the_command(place, record, fault):
-    options, status, says = OF_THE_COMMAND[fault]
+    options, status, says = COMMAND_FAULTS[fault]
     ended = place.run(*place.report_command("r"), *options)
     check_refused(ended, status, says)
     record(fault, place.shown(ended.sentence), status, "nothing", "not needed")
 
 
-@pytest.mark.parametrize(("notebook", "name", "value", "says"), OF_A_NOTEBOOK)
+@pytest.mark.parametrize(("notebook", "name", "value", "says"), NOTEBOOK_FAULTS)
 def test_a_bad_parameter_of_a_notebook(place, record, notebook, name, value, says):
     notebooks = ROOT / "notebooks"
     papermill = (sys.executable, "-m", "papermill", notebooks / f"{notebook}.ipynb")

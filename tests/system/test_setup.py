@@ -36,7 +36,7 @@ def stated(name: str) -> list[Requirement]:
     return [Requirement(line) for line in lines if line and not line.startswith("-")]
 
 
-def lock_of(platform: tuple[str, str], python: str) -> dict[str, list[str]]:
+def pins_for(platform: tuple[str, str], python: str) -> dict[str, list[str]]:
     here = {"sys_platform": platform[0], "platform_machine": platform[1], "python_version": python}
     pins = {}
     for pin in stated("constraints.txt"):
@@ -48,7 +48,7 @@ def lock_of(platform: tuple[str, str], python: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
 @pytest.mark.parametrize("platform", [LINUX, ARM, MAC])
 def test_lock_states_one_exact_version_of_each_dependency(platform, python):
-    pins = lock_of(platform, python)
+    pins = pins_for(platform, python)
     # spelled alike: environment.py compares the names
     pinned = {pin.name for pin in stated("constraints.txt")}
     assert {requirement.name for requirement in stated("requirements.txt")} <= pinned
@@ -61,7 +61,7 @@ def test_lock_states_one_exact_version_of_each_dependency(platform, python):
 def test_each_version_is_stated_once():
     assert all(not requirement.specifier for requirement in stated("requirements.txt"))
     assert "dependencies" not in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert lock_of(ARM, "3.12")["torch"] != lock_of(LINUX, "3.12")["torch"]
+    assert pins_for(ARM, "3.12")["torch"] != pins_for(LINUX, "3.12")["torch"]
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
@@ -86,7 +86,7 @@ def test_every_version_has_hashes(platform, python):
         pin = Requirement(pin)
         if pin.marker is None or pin.marker.evaluate(here):
             hashed.setdefault(canonicalize_name(pin.name), []).append(str(pin.specifier))
-    pins = lock_of(platform, python)
+    pins = pins_for(platform, python)
     assert {name: hashed.get(name) for name in pins} == pins
     assert all(re.match("nvidia-|triton|cuda-", name) for name in set(hashed) - set(pins)), set(
         hashed
@@ -255,7 +255,7 @@ def write_wheel(folder: Path, name: str, number: str, **files: bytes) -> Path:
 
 @pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX"])
 def test_active_environment_that_satisfies_the_lock_is_used(tree, variable):
-    torch = lock_of(LINUX, "3.12")["torch"][0][2:] if os.uname().machine == "x86_64" else None
+    torch = pins_for(LINUX, "3.12")["torch"][0][2:] if os.uname().machine == "x86_64" else None
     active = make_environment(
         tree.parent / "active", **({"torch": f"{torch}+cpu"} if torch else {})
     )
@@ -391,7 +391,7 @@ def half_an_index(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "whole_group"),
+    ("number", "group"),
     [
         (signal.SIGINT, True),
         (signal.SIGTERM, True),
@@ -399,9 +399,7 @@ def half_an_index(tmp_path):
         (signal.SIGKILL, False),
     ],
 )
-def test_set_up_that_is_stopped_while_uv_works_begins_afresh(
-    tree, half_an_index, number, whole_group
-):
+def test_set_up_that_is_stopped_while_uv_works_begins_afresh(tree, half_an_index, number, group):
     wheels = require_tiny(tree)
     address = f"http://127.0.0.1:{half_an_index.server_port}/simple"
     process = start(
@@ -420,7 +418,7 @@ def test_set_up_that_is_stopped_while_uv_works_begins_afresh(
     (site / "tiny-1.0.dist-info/METADATA").write_text(
         "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n"
     )
-    (os.killpg if whole_group else os.kill)(process.pid, number)
+    (os.killpg if group else os.kill)(process.pid, number)
     code, out, err = finish(process)
     if number == signal.SIGKILL:
         assert code == -number
