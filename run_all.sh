@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# Rebuilds the whole report (--help lists the options), or with --jupyter opens its notebooks; sets itself up the first time.
+# Rebuilds the report (--help lists the options). With --jupyter it opens the notebooks instead.
+# The first time it sets itself up.
 set -eo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/system/environment.sh"
 
+# -P: a folder `lib` in the working directory is not ours
 if [ "$1" = --jupyter ]; then
   shift
-  exec "$PYTHON" -P -m jupyterlab --ServerApp.root_dir="$ROOT" --LabApp.default_url=/lab/tree/notebooks "$@"
+  exec "$PYTHON" -P -m jupyterlab --ServerApp.root_dir="$ROOT" \
+    --LabApp.default_url=/lab/tree/notebooks "$@"
 fi
-exec "$PYTHON" -P -m lib.commands.run_all "$@"  # -P: a folder `lib` in the working directory is not ours
+exec "$PYTHON" -P -m lib.commands.run_all "$@"

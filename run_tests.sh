@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks everything: style, units, the whole report once, small, and every fault. Sets itself up the
-# first time.
+# Checks everything: style, units, the complete report once, small, and every fault. The first time
+# it sets itself up.
 set -eo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/system/environment.sh"
 cd "$ROOT"
@@ -13,7 +13,7 @@ parts=0
 failed=0
 summary=
 
-# Runs the function $1 as the part of that name, and goes on whatever comes of it.
+# Runs the function $1 as a part of that name. A part that fails does not stop the others.
 part() {
   local start=$SECONDS outcome=passed counts
   printf '\n==== %s ====\n' "$1"
@@ -22,8 +22,10 @@ part() {
     outcome=FAILED
     failed=$((failed + 1))
   fi
-  counts=$(sed -nE 's/^=* *(.*[0-9] (passed|failed|error).* in [0-9.]+s).*/\1/p' "$TMP/$1.log" | tail -n 1)
-  summary=$summary$(printf '%-16s %s  %4d s  %s' "$1" "$outcome" "$((SECONDS - start))" "$counts")$'\n'
+  counts=$(sed -nE 's/^=* *(.*[0-9] (passed|failed|error).* in [0-9.]+s).*/\1/p' "$TMP/$1.log")
+  summary=$summary$(
+    printf '%-16s %s  %4d s  %s' "$1" "$outcome" "$((SECONDS - start))" "${counts##*$'\n'}"
+  )$'\n'
   printf '==== %s %s after %d s\n' "$1" "$outcome" "$((SECONDS - start))"
 }
 
@@ -42,7 +44,8 @@ ruff_format() { "$PYTHON" -m ruff format --check; }
 # must give the outputs that are committed.
 units_and_report() { run_pytest "not faults" units; }
 
-# Kills, full disks, damaged files, bad options: each caused for real, and what the user reads and keeps.
+# Kills, full disks, damaged files, bad options: each is caused for real. The tests check what the
+# user reads and keeps.
 faults() { run_pytest "faults" faults; }
 
 for name in ruff_check ruff_format units_and_report faults; do part $name; done
