@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from lib.data.sprites import ANIMATIONS, N_POSES, SIZE, Sprites, distinct_images
 from lib.system.errors import UserError
-from lib.system.processes import end_with_parent
+from lib.system.processes import end_with_parent, interrupts_blocked
 
 ATTRIBUTES = ("body", "skin", "torso", "hair", "arms", "legs", "weapon")
 # (672, 7): `sprite_large_labels.txt` of the archive; a file under a wrong number has other labels
@@ -107,7 +107,9 @@ def _read_characters(
                     " them"
                 )
             names[number] = name
-            pending.append((number, executor.submit(_read_character, number, name, content)))
+            with interrupts_blocked():  # submit may start a worker
+                task = executor.submit(_read_character, number, name, content)
+            pending.append((number, task))
             collect(leave=4 * workers)  # a tar must not fill the memory faster than it is read
         collect(leave=0)
     return names, foreign
