@@ -1,9 +1,10 @@
-"""The codes of all images, computed once for a model."""
+"""The codes of all images, computed once for a model, and maps of them."""
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from sklearn.manifold import TSNE
 
 from lib.data.sprites import Sprites
 from lib.method.losses import reparameterize
@@ -45,6 +46,14 @@ def mean_and_std(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column; 1 for a constant column."""
     std = x.std(axis=0)
     return x.mean(axis=0), np.where(std > 1e-6, std, 1).astype(x.dtype)
+
+
+def tsne_map(codes: np.ndarray, seed: int) -> np.ndarray:
+    """(n, 2), the t-SNE of standardised codes (n, D)."""
+    perplexity = min(30, len(codes) // 4)
+    return TSNE(random_state=seed, init="pca", perplexity=perplexity).fit_transform(
+        standardised(codes)
+    )
 
 
 def subsample(index: np.ndarray, n: int, seed: int) -> np.ndarray:

@@ -5,34 +5,31 @@ there are three kinds, and validation images choose among them and their setting
 classes; all logarithms are natural.
 """
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from lib.config import HParams
 from lib.data.sprites import Sprites, bayes_ceiling
-from lib.evaluation.classifiers import BATCH, hidden_layers, minimise, shuffled
+from lib.evaluation.classifiers import fit_networks
 from lib.evaluation.codes import mean_and_std, subsample
 from lib.evaluation.intervals import bootstrap_interval
 from lib.evaluation.targets import IDENTITY_TARGETS, probe_targets, unseen_poses
 
 KINDS = ("linear", "mlp", "knn")
 WIDTH = 128  # hidden units of an MLP probe
-STEPS = 40  # of an epoch, at least
 FREQUENCIES = 64  # random Fourier features of a small code; each gives a cosine and a sine
 SCALES = (0.5, 16.0)  # their standard deviations, radians per standard deviation of the code
 SMALL = 32  # numbers in a code that gets Fourier features, at most
 NEIGHBOURS = (1, 5, 20, 80)
 
 Splits = Mapping[str, np.ndarray]
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Probe(NamedTuple):
@@ -41,14 +38,6 @@ class Probe(NamedTuple):
     log_posterior: np.ndarray  # (n, K) for each test image
     validation_cross_entropy: float
     train_cross_entropy: float
-
-
-class Fitted(NamedTuple):
-    """A network in its best epoch on validation."""
-
-    output: Tensor  # (n, K) on the test
-    validation_loss: float
-    train_loss: float
 
 
 def fit_all(
@@ -149,62 +138,6 @@ def fit_probes(
         log_posterior = F.log_softmax(best.output, dim=1).numpy()
         probes[name] = Probe(log_posterior, best.validation_loss, best.train_loss)
     return probes
-
-
-def fit_networks(
-    widths: tuple[int, ...],
-    parts: list[Tensor],
-    y: Mapping[str, list[Tensor]],
-    n_out: Mapping[str, int],
-    loss: Loss,
-    hp: HParams,
-    seed: int,
-) -> dict[str, Fitted]:
-    """A perceptron for each target of y ({name: [train, validation]}), in its best epoch.
-
-    `parts` are the inputs of train, validation and test. The networks are independent, though they
-    are fitted together.
-    """
-    torch.manual_seed(seed)
-    x_train, x_validation, x_test = parts
-    nets = nn.ModuleDict({name: _network(x_train.shape[1], widths, n) for name, n in n_out.items()})
-    best: dict[str, tuple[float, dict]] = {}
-
-    def keep_best() -> None:
-        for name, net in nets.items():
-            with torch.no_grad():
-                validation_loss = loss(net(x_validation), y[name][1]).item()
-            if name not in best or validation_loss < best[name][0]:
-                best[name] = validation_loss, copy.deepcopy(net.state_dict())
-
-    def batch_loss(index: Tensor) -> Tensor:
-        x = x_train[index]
-        return torch.stack(
-            [loss(nets[name](x), train[index]) for name, (train, _) in y.items()]
-        ).sum()
-
-    keep_best()
-    batch = min(BATCH, -(-len(x_train) // STEPS))
-    steps = hp.probe_epochs * -(-len(x_train) // batch)
-    epochs = shuffled(len(x_train), batch, hp.probe_epochs)
-    rate = 3e-3 if widths else 1e-2
-    minimise(batch_loss, nets.parameters(), epochs, rate, decay_steps=steps, after_epoch=keep_best)
-
-    fitted = {}
-    for name, (validation_loss, weights) in best.items():
-        nets[name].load_state_dict(weights)
-        with torch.no_grad():
-            train_loss = loss(nets[name](x_train), y[name][0]).item()
-            fitted[name] = Fitted(nets[name](x_test), validation_loss, train_loss)
-    return fitted
-
-
-def _network(n_in: int, widths: tuple[int, ...], n_out: int) -> nn.Sequential:
-    """A perceptron that starts with the uniform guess, so its best epoch is never worse."""
-    out = nn.Linear(widths[-1] if widths else n_in, n_out)
-    nn.init.zeros_(out.weight)
-    nn.init.zeros_(out.bias)
-    return nn.Sequential(*hidden_layers(n_in, widths), out)
 
 
 def score(

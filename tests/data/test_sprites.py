@@ -563,13 +563,13 @@ def test_few_characters_come_repeatedly_and_none_is_an_error():
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
 def test_conversion_there_and_back(kind):
-    images = np.random.default_rng(0).integers(0, 256, (2, 3, 60, 60, 3), dtype=np.uint8)
-    floats = images.to_float(kind(images))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 60, 60, 3), dtype=np.uint8)
+    floats = images.to_float(kind(pixels))
     assert floats.shape == (6, 3, 60, 60) and floats.dtype == torch.float32
     assert floats.is_contiguous(memory_format=torch.channels_last)
-    assert floats[4, 2, 7, 9] == images[1, 1, 7, 9, 2] / np.float32(255)
-    assert np.array_equal(images.to_uint8(floats), images.reshape(6, 60, 60, 3))
-    assert images.to_float(kind(images[0, 0])).shape == (1, 3, 60, 60)
+    assert floats[4, 2, 7, 9] == pixels[1, 1, 7, 9, 2] / np.float32(255)
+    assert np.array_equal(images.to_uint8(floats), pixels.reshape(6, 60, 60, 3))
+    assert images.to_float(kind(pixels[0, 0])).shape == (1, 3, 60, 60)
 
 
 def test_to_uint8_clamps_and_rounds():

@@ -4,61 +4,31 @@ leaking, constant, twice the same.
 
 import numpy as np
 import pytest
-import torch
 
 from lib.config import make_hparams
-from lib.data.images import to_float
-from lib.data.sprites import bayes_ceiling, split_by_identity
-from lib.evaluation.codes import encode_all
+from lib.data.sprites import split_by_identity
 from lib.evaluation.disentanglement import block_scores, entropy_fraction
-from lib.evaluation.information import fit_prediction, online_code_length
 from lib.evaluation.probes import KINDS, Probe, by_attributes, fit_probes, score
-from lib.evaluation.targets import IDENTITY_TARGETS, control_targets, probe_targets, unseen_poses
-from lib.method.runs import new_run, save_run
-from lib.system import paths
+from tests.evaluation.planted import (
+    IDENTITY,
+    PERFECT_S,
+    PERFECT_Z,
+    POSE,
+    POSES,
+    RNG,
+    SPLITS,
+    TARGETS,
+    USELESS,
+    leaking,
+    one_hot,
+)
 
 HP = make_hparams("fast", probe_images=4_000, probe_epochs=8)
-RNG = np.random.default_rng(0)
-
-# a small world: 60 identities, every combination of three attributes, each in 40 poses; the splits
-# are of identities
-ATTRIBUTES = np.stack(np.unravel_index(np.arange(60), (3, 4, 5)), axis=1)
-POSES = 40
-IDENTITY, POSE = np.divmod(np.arange(60 * POSES), POSES)
-TARGETS = {
-    "a": ATTRIBUTES[IDENTITY, 0],
-    "b": ATTRIBUTES[IDENTITY, 1],
-    "c": ATTRIBUTES[IDENTITY, 2],
-    "pose": POSE,
-}
-SPLITS = {
-    name: np.flatnonzero(np.isin(IDENTITY, part))
-    for name, part in zip(
-        ("train", "validation", "test"), np.split(RNG.permutation(60), [36, 48]), strict=True
-    )
-}
-
-
-def one_hot(*targets):
-    return np.concatenate(
-        [np.eye(target.max() + 1, dtype=np.float32)[target] for target in targets], axis=1
-    )
-
-
-def noisy(code, noise=0.05):
-    return (code + noise * RNG.normal(size=code.shape)).astype(np.float32)
-
-
-PERFECT_S, PERFECT_Z = noisy(one_hot(*(TARGETS[name] for name in "abc"))), noisy(one_hot(POSE))
-# at least; the neighbours of an unseen combination share some of it only
-READ = {"linear": 0.97, "mlp": 0.97, "knn": 0.7}
-USELESS = RNG.normal(size=(len(POSE), 10)).astype(np.float32)
-
-
-def leaking(code, other, share):
-    """`code` with the other beside it in a share of the images, else nothing."""
-    shown = RNG.random((len(code), 1)) < share
-    return np.concatenate([code, np.where(shown, other, 0)], axis=1).astype(np.float32)
+READ = {
+    "linear": 0.97,
+    "mlp": 0.97,
+    "knn": 0.7,
+}  # at least; the neighbours of an unseen combination share some of it only
 
 
 def scores(code, kind="mlp"):
@@ -194,57 +164,6 @@ def test_nats_are_those_of_the_posterior():
         )
 
 
-def test_an_online_code_is_short_where_the_code_tells_and_as_long_as_a_guess_where_not():
-    hp = make_hparams("fast", probe_images=1_400, probe_epochs=8)
-    lengths = [
-        online_code_length("mlp", code, TARGETS["a"], SPLITS, hp, seed=0)
-        for code in (PERFECT_S, leaking(USELESS, PERFECT_S, 0.5), USELESS)
-    ]
-    nats = [length["nats"] for length in lengths]
-    assert lengths[0]["uniform"] == pytest.approx(np.log(3))
-    assert nats == sorted(nats) and nats[0] < 0.3 * np.log(3) and nats[2] > 0.9 * np.log(3)
-
-
-def test_controls_are_the_attributes_dealt_out_anew(few_sprites):
-    controls, targets = control_targets(few_sprites, seed=0), probe_targets(few_sprites)
-    assert set(controls) == set(few_sprites.attributes)
-    for name, control in controls.items():
-        np.testing.assert_array_equal(np.bincount(control), np.bincount(targets[name]))
-        assert all(
-            len(set(control[few_sprites.character == c])) == 1
-            for c in range(few_sprites.n_characters)
-        )
-    assert any((control != targets[name]).any() for name, control in controls.items())
-
-
-def test_bayes_ceiling():
-    distinct = np.array([0, 0, 1, 1, 2, 3])
-    assert bayes_ceiling(distinct, np.array([0, 1, 2, 3, 4, 5])) == pytest.approx(4 / 6)
-    assert bayes_ceiling(distinct, np.array([0, 0, 1, 1, 1, 0])) == 1
-    assert bayes_ceiling(np.zeros(5, int), np.array([0, 0, 0, 1, 2])) == pytest.approx(3 / 5)
-
-
-def test_no_probe_is_tested_on_an_image_it_was_trained_on(few_sprites):
-    for parts in (unseen_poses(few_sprites, seed=0), split_by_identity(few_sprites, 0)):
-        train, validation, test = (set(few_sprites.distinct[part]) for part in parts.values())
-        assert test and not train & test and not train & validation and not validation & test
-    assert set(IDENTITY_TARGETS) < set(probe_targets(few_sprites))
-
-
-def test_targets_are_those_of_the_sprites(few_sprites):
-    targets = probe_targets(few_sprites)
-    assert {name: int(targets[name].max()) + 1 for name in ("action", "view", "frame", "pose")} == {
-        "action": 6,
-        "view": 4,
-        "frame": 13,
-        "pose": 178,
-    }
-    assert all(
-        len(target) == len(few_sprites.images) and target.dtype == np.int64
-        for target in targets.values()
-    )
-
-
 @pytest.mark.parametrize("certainty", [0.9, 0.0])
 def test_an_identity_by_its_attributes_is_right_or_at_chance_as_they_are(few_sprites, certainty):
     test = split_by_identity(few_sprites, 0)["test"]
@@ -259,31 +178,3 @@ def test_an_identity_by_its_attributes_is_right_or_at_chance_as_they_are(few_spr
     )
     assert found["accuracy"] == 1 if certainty else found["accuracy"] <= found["baseline"] < 1
     assert found["n"] == len(test)
-
-
-def test_prediction_of_a_function_and_of_noise():
-    x = RNG.normal(size=(6_000, 4)).astype(np.float32)
-    mixed = (x @ RNG.normal(size=(4, 3)) * 5 + 2).astype(np.float32)
-    parts = dict(zip(SPLITS, np.split(RNG.permutation(6_000), [4_000, 5_000]), strict=True))
-    predicted, found = fit_prediction(x, mixed, parts, HP, seed=0)
-    assert found["r2"] > 0.95 and predicted.shape == mixed.shape
-    noise = RNG.normal(size=(6_000, 3)).astype(np.float32)
-    assert fit_prediction(x, noise, parts, HP, seed=0)[1]["r2"] == pytest.approx(0, abs=0.1)
-
-
-def test_codes_are_computed_once_and_anew_for_another_model(few_sprites, tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "REPORTS", tmp_path)
-    run = new_run("codes", few_sprites, "smoke", 0, make_hparams("smoke"))
-    run.model.eval()
-    save_run(run)
-    first = encode_all(run, few_sprites)
-    with torch.no_grad():
-        one = run.model.encode(to_float(few_sprites.images[7:8]))
-    np.testing.assert_allclose(first.z_mu[7], one.z_mu[0], atol=1e-4)
-    np.testing.assert_allclose(first.s[7], one.s[0], atol=1e-4)
-    monkeypatch.setattr(run.model, "encode", lambda x: pytest.fail("the codes were computed again"))
-    np.testing.assert_array_equal(encode_all(run, few_sprites).s, first.s)
-    other = new_run("codes", few_sprites, "smoke", 1, make_hparams("smoke"))
-    other.model.eval()
-    save_run(other)
-    assert not np.array_equal(encode_all(other, few_sprites).s, first.s)

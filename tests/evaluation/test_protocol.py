@@ -1,0 +1,21 @@
+"""The published classifier on codes that name the character, and on noise."""
+
+import numpy as np
+import pytest
+
+from lib.config import make_hparams
+from lib.evaluation.protocol import EPOCHS, published_protocol
+from tests.evaluation.planted import IDENTITY, PERFECT_S, USELESS
+
+HP = make_hparams("fast", probe_images=1_600)
+
+
+def test_the_published_protocol_names_the_character_from_a_perfect_code_and_not_from_noise():
+    perfect, useless = (
+        published_protocol(code, IDENTITY, HP, seed=0) for code in (PERFECT_S, USELESS)
+    )
+    assert perfect["accuracy"] > 10 * useless["accuracy"]
+    assert perfect["cross_entropy"] < useless["cross_entropy"]
+    assert useless["accuracy"] < 0.1
+    assert perfect["uniform"] == pytest.approx(np.log(60))
+    assert (perfect["images"], perfect["epochs"]) == (1_600, EPOCHS)

@@ -1,0 +1,47 @@
+"""Targets, their ceilings, and the splits that test classifiers of them."""
+
+import numpy as np
+import pytest
+
+from lib.data.sprites import bayes_ceiling, split_by_identity
+from lib.evaluation.targets import IDENTITY_TARGETS, control_targets, probe_targets, unseen_poses
+
+
+def test_targets_are_those_of_the_sprites(few_sprites):
+    targets = probe_targets(few_sprites)
+    assert {name: int(targets[name].max()) + 1 for name in ("action", "view", "frame", "pose")} == {
+        "action": 6,
+        "view": 4,
+        "frame": 13,
+        "pose": 178,
+    }
+    assert all(
+        len(target) == len(few_sprites.images) and target.dtype == np.int64
+        for target in targets.values()
+    )
+
+
+def test_controls_are_the_attributes_permuted_among_the_characters(few_sprites):
+    controls, targets = control_targets(few_sprites, seed=0), probe_targets(few_sprites)
+    assert set(controls) == set(few_sprites.attributes)
+    for name, control in controls.items():
+        np.testing.assert_array_equal(np.bincount(control), np.bincount(targets[name]))
+        assert all(
+            len(set(control[few_sprites.character == c])) == 1
+            for c in range(few_sprites.n_characters)
+        )
+    assert any((control != targets[name]).any() for name, control in controls.items())
+
+
+def test_bayes_ceiling():
+    distinct = np.array([0, 0, 1, 1, 2, 3])
+    assert bayes_ceiling(distinct, np.array([0, 1, 2, 3, 4, 5])) == pytest.approx(4 / 6)
+    assert bayes_ceiling(distinct, np.array([0, 0, 1, 1, 1, 0])) == 1
+    assert bayes_ceiling(np.zeros(5, int), np.array([0, 0, 0, 1, 2])) == pytest.approx(3 / 5)
+
+
+def test_no_probe_is_tested_on_an_image_it_was_trained_on(few_sprites):
+    for parts in (unseen_poses(few_sprites, seed=0), split_by_identity(few_sprites, 0)):
+        train, validation, test = (set(few_sprites.distinct[part]) for part in parts.values())
+        assert test and not train & test and not train & validation and not validation & test
+    assert set(IDENTITY_TARGETS) < set(probe_targets(few_sprites))
