@@ -11,7 +11,7 @@ from lib.evaluation import classifiers
 HP = make_hparams("fast", probe_epochs=6)
 
 
-def steps_of(decay_steps):
+def decay_rates(decay_steps):
     """The sizes of the steps of Adam on a constant slope, which are the learning rates."""
     x = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
     seen = []
@@ -25,8 +25,8 @@ def steps_of(decay_steps):
 
 
 def test_the_rate_is_constant_without_decay_and_falls_linearly_to_zero_with_it():
-    np.testing.assert_allclose(steps_of(0), np.full(8, 0.1), rtol=1e-5)
-    np.testing.assert_allclose(steps_of(8), 0.1 * np.arange(8, 0, -1) / 8, rtol=1e-5)
+    np.testing.assert_allclose(decay_rates(0), np.full(8, 0.1), rtol=1e-5)
+    np.testing.assert_allclose(decay_rates(8), 0.1 * np.arange(8, 0, -1) / 8, rtol=1e-5)
 
 
 def test_every_epoch_has_every_sample_once_in_another_order():
