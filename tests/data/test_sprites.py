@@ -556,7 +556,7 @@ def test_few_characters_come_repeatedly_and_none_is_an_error():
     groups = sampling.sample_groups(valid, 4, 50, torch.Generator().manual_seed(0))
     assert set((groups // N_POSES).flatten().tolist()) == {0, 1}
     with pytest.raises(
-        UserError, match="no character has 4 images to train on: set group_size lower"
+        UserError, match="no character has 4 images: lower group_size, or give more sprites"
     ):
         sampling.sample_groups(valid & False, 4, 2, torch.Generator())
 
