@@ -1,8 +1,8 @@
 """Every hyper-parameter once: its value, its meaning and unit, its bounds and its source.
 
 "published" is the value of the reimplementation that this report redoes (Chetan and Joshi, 2020),
-which follows Jha et al. (ECCV 2018). Values of ours were chosen on validation identities of the
-real sprites. Lengths of schedules are shares of the training.
+which follows Jha et al. (ECCV 2018). Our values were chosen on validation identities of 2D
+Sprites. Schedules are given as fractions of the training.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""Predictors of a swap that need no network. Some know more than the model."""
+"""Simple predictors of a swap, without a network. Some use more information than the model."""
 
 import numpy as np
 import torch

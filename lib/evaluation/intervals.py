@@ -1,4 +1,4 @@
-"""95 % intervals over characters or poses, not over images.
+"""95 % intervals over identities or poses, not over images.
 
 10,000 swaps of 50 identities are not 10,000 independent facts, because all swaps of one identity
 have similar errors. So the bootstrap draws clusters (Field and Welsh, JRSS B 2007). A swap belongs
@@ -24,7 +24,7 @@ def bootstrap_interval(
 ) -> list[float]:
     """[low, high], the 95 % percentile interval of the mean of `values`.
 
-    It is about identities like these, for the same model. Another training is not in it.
+    It holds for similar identities and this model. It excludes the variation between trainings.
 
     Shapes: all (n,). `cluster` numbers the identity of each value, `other` its second identity.
     """

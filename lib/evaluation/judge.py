@@ -1,8 +1,8 @@
 """The judge: a classifier of attributes and pose, trained on true images, that looks at swaps.
 
 A pixel error does not say what is wrong with a swap. The judge does. It is trained on images of
-training identities and knows no model, so one judge serves every run of a source and a split. Its
-verdict is worth its own accuracy on true images, which the report shows beside it. Many poses of a
+training identities and independent of the model, so every run of a source and a split shares it. It
+is as reliable as its accuracy on true images, which the report shows. Many poses of a
 character differ in a few pixels, so it also says whether a pose is right within a tolerance.
 """
 

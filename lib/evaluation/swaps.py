@@ -199,7 +199,7 @@ def swap_error_by_pose(
 def best_error(model: CycleVAE, sprites: Sprites, swaps: Swaps) -> np.ndarray:
     """`image_errors` (n, 3) with s and z optimised for each target, starting from the swap.
 
-    It bounds from one side what the decoder can do: CODE_STEPS do not end in the best codes.
+    This is an upper bound on the lowest error of the decoder, because CODE_STEPS may not suffice.
     """
     device = next(model.parameters()).device
     true = to_float(sprites.images[swaps.target], device)

@@ -1,7 +1,7 @@
 """Losses of the cycle-consistent VAE (Jha et al., ECCV 2018, sections 3.2 and 3.3).
 
-B images, Z = hp.z_dim, S = hp.s_dim; images are (B, 3, H, W) in [0, 1]. Each term is in nats or
-squared units per image. That is the unit of the published weights 2 and 3.
+B images, Z = hp.z_dim, S = hp.s_dim; images are (B, 3, H, W) in [0, 1]. Each term is a sum
+over one image, in nats or squared pixel values. The published weights 2 and 3 refer to these sums.
 """
 
 from typing import NamedTuple

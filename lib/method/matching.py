@@ -1,10 +1,10 @@
 """Our extension: match images of different characters that show the same pose, without labels.
 
-The published losses never see the true image of a swap between characters, so z may keep what it
-knows about the character. But once z knows poses roughly, images that are alike in z, edges and
-outline show the same pose. Then the z of the one and the s of the other must decode to the other.
-Matches are found once, as self-labelling finds classes (Asano et al., ICLR 2020). They assume that
-characters are seen in about the same poses, each at most once. No pose is named, no pair is given.
+The published losses never see the true image of a swap between characters, so z may leak the
+character. But once z roughly encodes poses, images a and b that are alike in z, edges and outline
+show the same pose. Then z of b and s of a must decode to a. Matches are found once, as
+self-labelling finds classes (Asano et al., ICLR 2020). They assume that characters appear in about
+the same poses, each at most once. No pose labels and no pairs are given.
 
 C characters, N_POSES images of each; K prototypes of poses; D features.
 """
@@ -76,7 +76,7 @@ def refine_prototypes(
 
 
 def assign(features: np.ndarray, prototypes: np.ndarray) -> np.ndarray:
-    """(n,) a different one of K >= n prototypes for each image, at the least squared distance.
+    """(n,) a separate one of K >= n prototypes for each image, at the least total squared distance.
 
     Otherwise frames that look alike would share a prototype, and others would have none.
     """

@@ -10,6 +10,6 @@ def learning_rate(step: int, hp: HParams) -> float:
 
 
 def kl_weight(step: int, hp: HParams) -> float:
-    """A linear rise from 0 over the share hp.kl_warmup: z is used before it is charged for."""
+    """A linear rise from 0 over the fraction hp.kl_warmup: z is used before it is penalised."""
     rise = hp.kl_warmup * hp.steps
     return hp.kl_weight * min(1.0, step / rise) if rise else hp.kl_weight

@@ -18,9 +18,11 @@ from lib.report.numbers import (
 )
 
 WORKING_KL = 1.0  # nats: a z that carries less does not encode a pose
-JUMP = 4.0  # times the mean of 11 steps: a larger step covers more than a third of the path
+JUMP = (
+    4.0  # steps above this multiple of the mean are jumps: more than a third of a path of 11 steps
+)
 AGREES = 0.2  # rank correlation from which pixel error and the judge's loss are said to correlate
-JUDGE = 0.01  # below the Bayes ceiling: the judge is trusted
+JUDGE = 0.01  # the judge is trusted if it is less than this below the Bayes ceiling
 HALF = 0.5  # of the range from baseline to ceiling: a code or swap below it carries little
 LEAK = 0.1  # of the same range: an attribute above it counts as leakage
 

@@ -107,7 +107,7 @@ def exclusive_lock(path: Path, activity: str, remedy: str = "") -> Iterator[None
     """Holds the lock of `path`, a file beside it. The kernel frees it, however this process ends.
 
     Where another process holds it, this one waits or, with a `remedy`, raises UserError. Some
-    network disks have no locks: that is said, and the block runs.
+    network disks have no locks: a note says so, and the block runs without one.
     """
     lock = path.with_name(f".{path.name}.lock")
     try:
