@@ -16,7 +16,8 @@ import pytest
 from filelock import FileLock
 
 from lib.data.drawn import ATTRIBUTES, character_labels, draw_characters, draw_sprites
-from lib.data.sprites import Sprites, distinct_images
+from lib.data.sprites import Sprites, distinct_images, sprites_to_arrays, stored_path
+from lib.system.files import write_arrays
 
 pytest_plugins = ["tests.faults.table"]
 BUILD = Path(__file__).parents[2] / "shared" / "sprites" / "build_archive.py"
@@ -39,6 +40,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Starts the longest modules first, so that no worker has one left when the others are done."""
     order = {name: place for place, name in enumerate(LONGEST_MODULES)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+def save_sprites(sprites: Sprites) -> Path:
+    """Writes `data/<source>.npz`, as notebook 1 does when it made them."""
+    path = stored_path(sprites.source)
+    write_arrays(path, sprites_to_arrays(sprites))
+    return path
 
 
 def make_once(path: Path, make: Callable[[Path], object]) -> Path:

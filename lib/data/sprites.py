@@ -14,7 +14,7 @@ import numpy as np
 
 from lib.system import paths
 from lib.system.errors import UserError
-from lib.system.files import READ_ERRORS, read_arrays, write_arrays
+from lib.system.files import READ_ERRORS, read_arrays
 
 SIZE = 60  # pixels, both sides
 ACTIONS = ("spellcast", "thrust", "walk", "slash", "shoot", "hurt")
@@ -147,13 +147,6 @@ def arrays_to_sprites(arrays: Mapping[str, np.ndarray]) -> Sprites:
     if sprites.images.shape != (len(sprites.labels) * N_POSES, SIZE, SIZE, 3):
         raise ValueError(f"images of shape {sprites.images.shape}")
     return sprites
-
-
-def save_sprites(sprites: Sprites) -> Path:
-    """Write `data/<source>.npz` atomically."""
-    path = stored_path(sprites.source)
-    write_arrays(path, sprites_to_arrays(sprites))
-    return path
 
 
 def load_sprites(source: str) -> Sprites:

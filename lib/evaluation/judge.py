@@ -57,18 +57,21 @@ def judge_ceilings(sprites: Sprites, test: np.ndarray) -> dict[str, float]:
 
     The ceiling of a pose within tolerance is not known, only that it is at most 1.
     """
-    targets = {**judge_targets(sprites), "identity": sprites.identity}
-    distinct = sprites.distinct[test]
+    distinct, targets = sprites.distinct[test], _scored_targets(sprites)
     ceilings = {name: bayes_ceiling(distinct, target[test]) for name, target in targets.items()}
     return {**ceilings, "pose_within_tolerance": 1.0, "both": ceilings["identity"]}
 
 
 def judge_baselines(sprites: Sprites, test: np.ndarray) -> dict[str, float]:
     """Accuracy of the majority class on the images with indices `test`."""
-    targets = {**judge_targets(sprites), "identity": sprites.identity}
+    targets = _scored_targets(sprites)
     return {
         name: float(np.bincount(target[test]).max() / len(test)) for name, target in targets.items()
     }
+
+
+def _scored_targets(sprites: Sprites) -> dict[str, np.ndarray]:
+    return {**judge_targets(sprites), "identity": sprites.identity}
 
 
 def load_judge(

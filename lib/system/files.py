@@ -90,16 +90,22 @@ def cached(
 
     One process makes them at a time. A damaged file counts as absent.
     """
-    with contextlib.suppress(*READ_ERRORS):
-        if (stored := read_arrays(path, fingerprint)) is not None:
-            return stored
+    if (stored := _read_stored(path, fingerprint)) is not None:
+        return stored
     with exclusive_lock(path, f"making {path}"):
-        with contextlib.suppress(*READ_ERRORS):  # another process may have made them meanwhile
-            if (stored := read_arrays(path, fingerprint)) is not None:
-                return stored
+        # another process may have made them meanwhile
+        if (stored := _read_stored(path, fingerprint)) is not None:
+            return stored
         arrays = {**make(), "fingerprint": np.array(fingerprint)}
         write_arrays(path, arrays)
         return arrays
+
+
+def _read_stored(path: Path, fingerprint: str) -> dict[str, np.ndarray] | None:
+    try:
+        return read_arrays(path, fingerprint)
+    except READ_ERRORS:
+        return None
 
 
 @contextlib.contextmanager

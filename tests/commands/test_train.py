@@ -7,10 +7,10 @@ import sys
 import pytest
 import torch
 
-from lib.data.sprites import save_sprites
 from lib.method.runs import load_run
 from lib.system import paths
 from lib.system.paths import ROOT
+from tests.conftest import save_sprites
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 

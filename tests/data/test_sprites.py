@@ -19,6 +19,7 @@ from lib.method import sampling
 from lib.system import paths
 from lib.system.errors import UserError
 from tests.archives import BAD_FILES, Mirror, bad_tars, write_tar
+from tests.conftest import save_sprites
 
 REAL = Path(__file__).parents[3] / "shared" / "sprites"
 
@@ -226,7 +227,7 @@ def test_places_without_sprites_are_named(folder, tmp_path):
 
 def test_load_gives_what_was_saved(data_folder):
     data = planted(unique(6))
-    assert sprites.save_sprites(data) == data_folder / "drawn.npz"
+    assert save_sprites(data) == data_folder / "drawn.npz"
     loaded = sprites.load_sprites("drawn")
     for name in ("images", "labels", "numbers", "distinct"):
         assert np.array_equal(getattr(loaded, name), getattr(data, name))
@@ -240,7 +241,7 @@ def test_load_gives_what_was_saved(data_folder):
 
 
 def test_a_failing_write_leaves_what_was_there(data_folder, monkeypatch):
-    sprites.save_sprites(planted(unique(6)))
+    save_sprites(planted(unique(6)))
     before = (data_folder / "drawn.npz").read_bytes()
 
     def full(file, array, **_):
@@ -249,7 +250,7 @@ def test_a_failing_write_leaves_what_was_there(data_folder, monkeypatch):
 
     monkeypatch.setattr(np.lib.format, "write_array", full)
     with pytest.raises(UserError, match=r"cannot write .*drawn.npz .*No space left"):
-        sprites.save_sprites(planted(unique(4)))
+        save_sprites(planted(unique(4)))
     assert os.listdir(data_folder) == ["drawn.npz"]
     assert (data_folder / "drawn.npz").read_bytes() == before
 
@@ -260,7 +261,7 @@ def test_missing_and_broken_files_say_what_to_run(data_folder):
         match=r"there is no .*drawn.npz yet: run notebooks/01_create_sprites.ipynb or ./run_all.sh",
     ):
         sprites.load_sprites("drawn")
-    path = sprites.save_sprites(planted(unique(6)))
+    path = save_sprites(planted(unique(6)))
     intact = bytearray(path.read_bytes())
     flipped = intact.copy()
     flipped[len(intact) // 2] ^= 255
@@ -276,7 +277,7 @@ def test_missing_and_broken_files_say_what_to_run(data_folder):
 
 
 def test_another_source_under_a_name_is_refused(data_folder):
-    sprites.save_sprites(planted(unique(6))).rename(data_folder / "sprites.npz")
+    save_sprites(planted(unique(6))).rename(data_folder / "sprites.npz")
     with pytest.raises(UserError, match="is damaged"):
         sprites.load_sprites("sprites")
 
@@ -338,7 +339,7 @@ def test_where_an_archive_is_looked_for(folder, data_folder, tmp_path, monkeypat
         sources.create_sprites("sprites", "given")
     monkeypatch.delenv("CYCLE_VAE_ARCHIVE")
     shutil.rmtree(data_folder / "raw")
-    sprites.save_sprites(planted(unique(6), source="sprites"))
+    save_sprites(planted(unique(6), source="sprites"))
     assert sources.default_source() == "sprites"
 
 
