@@ -29,26 +29,20 @@ part() {
   printf '==== %s %s after %d s\n' "$1" "$outcome" "$((SECONDS - start))"
 }
 
-# Runs the tests with the marks $1 on all cores: a module, which may share an expensive fixture, on
-# one of them, in the order of tests/conftest.py. What they write goes into the folder $2.
-run_pytest() {
-  "$PYTHON" -P -m pytest -m "$1" -n logical --maxprocesses 4 --dist loadfile \
-    --no-loadscope-reorder --durations=10 --basetemp="$TMP/$2"
-}
-
 ruff_check() { "$PYTHON" -m ruff check; }
 
 ruff_format() { "$PYTHON" -m ruff format --check; }
 
-# The units; and at the same time the one command of the README on preset smoke, whose notebooks
-# must give the outputs that are committed.
-units_and_report() { run_pytest "not faults" units; }
+# The units; the one command of the README on preset smoke, whose notebooks must give the outputs
+# that are committed; and kills, full disks, damaged files and bad options, each caused for real.
+# All cores work on them. A module, which may share an expensive fixture, stays on one core. The
+# longest come first (tests/conftest.py).
+tests() {
+  "$PYTHON" -P -m pytest -m "" -n logical --maxprocesses 4 --dist loadfile \
+    --no-loadscope-reorder --durations=10 --basetemp="$TMP/tests" -p no:nbval
+}
 
-# Kills, full disks, damaged files, bad options: each is caused for real. The tests check what the
-# user reads and keeps.
-faults() { run_pytest "faults" faults; }
-
-for name in ruff_check ruff_format units_and_report faults; do part $name; done
+for name in ruff_check ruff_format tests; do part $name; done
 
 printf '\n==== summary ====\n%s' "$summary"
 if [ "$failed" -gt 0 ]; then

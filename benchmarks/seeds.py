@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from lib.evaluation.intervals import t_interval
-from lib.report.numbers import attribute_probes, fixed, leak, span
+from lib.report.numbers import attribute_probes, fixed, rescaled_accuracy, span
 from lib.report.tables import JUDGED, Table
 from lib.system.errors import UserError, cli_errors
 from lib.system.files import read_json, write_json
@@ -39,7 +39,9 @@ def measured(results: dict) -> dict[str, float | None]:
         for key, name in JUDGED.items()
     }
     shares |= {
-        f"largest attribute leakage from z ({name})": max(map(leak, attribute_probes(probes, code)))
+        f"largest attribute leakage from z ({name})": max(
+            map(rescaled_accuracy, attribute_probes(probes, code))
+        )
         for code, name in (("z_mu", "mean"), ("z", "sample"))
     }
     in_percent = {

@@ -110,10 +110,10 @@ PRESETS: dict[str, dict[str, object]] = {
     "fast": {},
     "long": {"images_seen": 1_200_000},
     "smoke": {
-        "images_seen": 6_400,
-        "match_characters": 32,
+        "images_seen": 3_200,
+        "match_characters": 16,
         "lr_warmup": 10,
-        "swap_samples": 300,
+        "swap_samples": 100,
         "probe_images": 1_000,
         "probe_epochs": 2,
         "tsne_points": 150,
@@ -155,7 +155,7 @@ def check_parameters(executed: Sequence[str], seed: object = 0) -> None:
 def check_seed(seed: object) -> None:
     """Raises UserError where `seed` is no whole number from 0."""
     if not isinstance(seed, int) or seed < 0:
-        raise UserError(f"seed takes a whole number from 0, not '{seed}'")
+        raise UserError(f"seed must be a whole number of at least 0, not '{seed}'")
 
 
 def _read(name: str, value: object, kind: type) -> object:

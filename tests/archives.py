@@ -202,10 +202,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "from 0 to 255": (cell(np.full((7, 10800), 255.0)), NO_LEVEL),
     "negative": (pixel(-1 / 255), NO_LEVEL),
     "between levels": (pixel(0.5), NO_LEVEL),
-    "frames of nothing": (
-        cell(np.zeros((7, 10800))),
-        "holds spellcast up with an image of nothing",
-    ),
+    "frames of nothing": (cell(np.zeros((7, 10800))), "holds spellcast up with an empty image"),
 }
 
 

@@ -26,12 +26,16 @@ BUILD = Path(__file__).parents[2] / "shared" / "sprites" / "build_archive.py"
 LONGEST_MODULES = (  # by what they took, the longest first
     "test_smoke_report",
     "test_killed_pipeline",
-    "test_training",
-    "test_train",
-    "test_probes",
+    "test_setup",
+    "test_killed_training",
+    "test_benchmarks",
     "test_options",
-    "test_checkpoints",
     "test_disk",
+    "test_training",
+    "test_probes",
+    "test_checkpoints",
+    "test_train",
+    "test_killed_setup",
     "test_judge",
 )
 

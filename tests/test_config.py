@@ -73,7 +73,7 @@ def test_a_parameter_that_a_notebook_does_not_have_is_refused():
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "1", None])
 def test_a_seed_is_a_whole_number(seed):
-    with pytest.raises(UserError, match=f"seed takes a whole number from 0, not '{seed}'"):
+    with pytest.raises(UserError, match=f"seed must be a whole number of at least 0, not '{seed}'"):
         check_parameters([], seed)
 
 

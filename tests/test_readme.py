@@ -13,9 +13,9 @@ from lib.report.numbers import (
     chosen_probe,
     count,
     fixed,
-    leak,
     percent,
     plain,
+    rescaled_accuracy,
     span,
 )
 from lib.report.tables import JUDGED, markdown
@@ -56,8 +56,8 @@ def accuracy(probes, code, target):
 
 
 def largest_leak(probes, code):
-    worst = max(attribute_probes(probes, code), key=leak)
-    return f"{plain(worst['target'])}: {100 * leak(worst):.0f} % of the range"
+    worst = max(attribute_probes(probes, code), key=rescaled_accuracy)
+    return f"{plain(worst['target'])}: {100 * rescaled_accuracy(worst):.0f} % of the range"
 
 
 def results_table(runs):

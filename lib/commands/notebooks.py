@@ -15,7 +15,7 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from traitlets.config import Config
 
-from lib.report.figures import palette_png
+from lib.report.palette import palette_png
 from lib.system.errors import ELSEWHERE, UserError
 from lib.system.files import atomic_write
 from lib.system.paths import ROOT, shown_path

@@ -11,7 +11,6 @@ from pathlib import Path
 from lib.config import PRESETS, check_seed, make_hparams
 from lib.data import sources
 from lib.report import build, results
-from lib.system.devices import choose_device
 from lib.system.errors import UserError, cli_errors
 from lib.system.files import exclusive_lock
 from lib.system.paths import NOTEBOOKS, ROOT, run_dir, run_name, shown_path
@@ -61,6 +60,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 def run_all(options: argparse.Namespace) -> Path:
     """Run what the options ask for; returns the path of report.pdf. Raises UserError."""
     overrides = _check(options)
+    from lib.system.devices import choose_device  # torch takes seconds to import
+
     os.environ["CYCLE_VAE_DEVICE"] = str(choose_device(options.device))
     if options.download:
         options.archive = sources.download_archive()
@@ -94,7 +95,9 @@ def _check(options: argparse.Namespace) -> dict[str, str]:
     make_hparams(options.preset, **overrides)
     check_seed(options.seed)
     if options.processes < 1:
-        raise UserError(f"--processes takes a whole number from 1, not {options.processes}")
+        raise UserError(
+            f"--processes must be a whole number of at least 1, not {options.processes}"
+        )
     if options.fresh and options.start != "01":
         raise UserError("--fresh starts again from the first notebook: leave out --from")
     if options.source == "drawn" and (options.archive or options.download):
@@ -106,7 +109,9 @@ def _check(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _run(options: argparse.Namespace, settings: dict) -> Path:
-    from lib.commands import notebooks  # papermill takes seconds to import; a bad option does not
+    # jsonschema checks notebooks. With this package it builds a grammar of URLs for seconds.
+    sys.modules.setdefault("rfc3987_syntax", None)
+    from lib.commands import notebooks  # papermill takes seconds to import
 
     run, folder = settings["run"], run_dir(settings["run"])
     if options.start > "02":
@@ -172,7 +177,7 @@ def _train(settings: dict, processes: int) -> None:
     command += [f"--overrides={json.dumps(settings['overrides'])}", f"--processes={processes}"]
     if subprocess.run(command).returncode:
         raise UserError(
-            "the training stopped, for the reason above: the same command goes on from there"
+            "the training stopped for the reason above: run the same command again to resume"
         )
 
 

@@ -53,7 +53,7 @@ def train(options: argparse.Namespace) -> None:
         sprites = load_sprites(options.source)
         splits = split_by_identity(sprites, options.seed)
         run = new_run(options.run, sprites, options.preset, options.seed, hp)
-        watched = validation_swaps(sprites, splits["validation"], options.seed)
+        watched = validation_swaps(sprites, splits["validation"], hp, options.seed)
         fit(run, sprites, splits["train"], device, swap_monitor(sprites, watched))
     finally:
         if distributed.is_initialized():

@@ -225,7 +225,7 @@ def _read_images(name: str, file: h5py.File) -> np.ndarray:
             )
         levels = _read_levels(name, rows)
         if not levels.any(axis=1).all():  # HDF5 gives 0 for a piece that was never written
-            raise _bad_file(name, f"holds {action} {view} with an image of nothing")
+            raise _bad_file(name, f"holds {action} {view} with an empty image")
         planes = levels.reshape(frames, 3, SIZE, SIZE)  # a row is (60, 60, 3) in Fortran order
         for channel in range(3):  # a tenth of the time of one transpose(0, 3, 2, 1)
             target = images[start : start + frames, :, :, channel]

@@ -9,8 +9,8 @@ Statistics 2007; Snijders and Borgatti 1999).
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 from scipy.sparse import coo_array
+from scipy.special import stdtrit
 
 DRAWS = 2_000
 
@@ -52,7 +52,8 @@ def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
     mean = float(np.mean(values))
     if len(values) == 1:
         return mean, mean, mean
-    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    standard_error = np.std(values, ddof=1) / np.sqrt(len(values))
+    half = float(stdtrit(len(values) - 1, 0.975) * standard_error)
     return mean, mean - half, mean + half
 
 

@@ -16,6 +16,7 @@ from lib.config import HParams
 from lib.data.images import to_float
 from lib.data.sprites import N_POSES, Sprites, bayes_ceiling
 from lib.evaluation.classifiers import minimise
+from lib.evaluation.swaps import Predict, in_chunks
 from lib.evaluation.targets import attribute_targets
 from lib.method.networks import folded_features
 from lib.system import paths
@@ -25,7 +26,6 @@ BATCH = 32
 LEARNING_RATE = 2e-3
 PASSES = 3  # images that it is trained on, in multiples of hp.probe_images
 TOLERANCE_PIXELS = 10  # of 3,600: two poses that differ in no more count as equal
-CHUNK = 500  # images judged at once
 
 
 class Judge(nn.Module):
@@ -120,9 +120,9 @@ def _fit(
 
 @torch.no_grad()
 def judge_images(
-    judge: Judge, images: Tensor, target: np.ndarray, sprites: Sprites
+    judge: Judge, predict: Predict, target: np.ndarray, sprites: Sprites
 ) -> dict[str, np.ndarray]:
-    """Does each image (n, 3, H, W) show the character and the pose of the image index `target`?
+    """Does each predicted image show the character and the pose of the image index `target` (n,)?
 
     Returns: (n,) bool for each attribute; `identity` (all attributes but the weapon); `pose`;
         `pose_within_tolerance` (in the pose that the judge names, the true image differs from the
@@ -130,7 +130,7 @@ def judge_images(
         (n,) nats, the negative log-likelihood of the truth: `identity_nll` and `pose_nll`.
     """
     device = next(judge.parameters()).device
-    logits = [judge(chunk.to(device)) for chunk in images.split(CHUNK)]
+    logits = [judge(predict(part).to(device)) for part in in_chunks(len(target))]
     named, right, nll = {}, {}, {}
     for name, y in judge_targets(sprites).items():
         log_posterior = F.log_softmax(torch.cat([chunk[name] for chunk in logits]), dim=1)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lib.config import HParams
 from lib.data.images import to_float
 from lib.data.sprites import ACTIONS, N_POSES, POSES, VIEWS, Sprites
 from lib.evaluation.intervals import bootstrap_interval, ratio_interval
@@ -18,9 +19,10 @@ from lib.method.networks import CycleVAE
 
 CHUNK = 500  # images decoded or compared at once
 SSIM_IMAGES = 1_000  # images of which the structural similarity is taken
+MONITORED_SWAPS = 500  # at most
 CODE_STEPS, CODE_RATE = 100, 0.05  # of Adam, for the best codes of an image
 
-Predict = Callable[[slice], Tensor]  # of a part of the swaps: images (B, 3, H, W)
+Predict = Callable[[slice], Tensor]  # images (B, 3, H, W) of a part of the swaps or targets
 
 
 class Swaps(NamedTuple):
@@ -59,11 +61,14 @@ def reconstruction_swaps(split: np.ndarray, n: int, seed: int) -> Swaps:
     return Swaps(chosen, chosen, chosen)
 
 
-def validation_swaps(sprites: Sprites, validation: np.ndarray, seed: int) -> dict[str, Swaps]:
-    """500 swaps and 500 reconstructions, which a training is measured on as it goes."""
+def validation_swaps(
+    sprites: Sprites, validation: np.ndarray, hp: HParams, seed: int
+) -> dict[str, Swaps]:
+    """The swaps and reconstructions that a training is measured on as it goes."""
+    n = min(MONITORED_SWAPS, hp.swap_samples)
     return {
-        "validation_swap": sample_swaps(sprites, validation, 500, seed),
-        "validation_reconstruction": reconstruction_swaps(validation, 500, seed),
+        "validation_swap": sample_swaps(sprites, validation, n, seed),
+        "validation_reconstruction": reconstruction_swaps(validation, n, seed),
     }
 
 
@@ -89,6 +94,16 @@ def decode_swaps(
     return model.transfer(z_images, s_images).clamp(0, 1).cpu()
 
 
+def true_images(sprites: Sprites, index: np.ndarray) -> Predict:
+    """The images with the indices `index`."""
+    return lambda part: to_float(sprites.images[index[part]])
+
+
+def in_chunks(n: int) -> list[slice]:
+    """The parts of 0 to n that are predicted at once."""
+    return [slice(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
+
+
 def swap_predictor(model: CycleVAE, sprites: Sprites, swaps: Swaps) -> Predict:
     """The images that the model decodes for the swaps."""
     return lambda part: decode_swaps(model, sprites, swaps.s_image[part], swaps.z_image[part])
@@ -101,13 +116,9 @@ def swap_error(model: CycleVAE, sprites: Sprites, swaps: Swaps) -> np.ndarray:
 
 def errors_in_chunks(sprites: Sprites, swaps: Swaps, predict: Predict) -> np.ndarray:
     """`image_errors` (n, 3) of each predicted swap."""
-    parts = [slice(start, start + CHUNK) for start in range(0, len(swaps.target), CHUNK)]
-    return np.concatenate(
-        [
-            image_errors(predict(part), to_float(sprites.images[swaps.target[part]]))
-            for part in parts
-        ]
-    )
+    truth = true_images(sprites, swaps.target)
+    parts = in_chunks(len(swaps.target))
+    return np.concatenate([image_errors(predict(part), truth(part)) for part in parts])
 
 
 def image_errors(prediction: Tensor, truth: Tensor) -> np.ndarray:

@@ -65,7 +65,7 @@ def join_processes() -> torch.device:
     if device.type == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ["WORLD_SIZE"])))
     if device.type == "mps":
-        raise UserError("mps serves one process: leave out --processes, or set --device cpu")
+        raise UserError("mps supports only one process: leave out --processes, or set --device cpu")
     if device.type == "cuda":
         local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local >= gpus:

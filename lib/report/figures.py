@@ -14,10 +14,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from PIL import Image
-from torchvision.utils import make_grid
 
-from lib.data.images import to_float, to_uint8
+from lib.report.palette import palette_png
 from lib.system.files import atomic_write
 from lib.system.paths import run_dir
 
@@ -33,7 +31,6 @@ UNDATED = {
 GAP = 2  # pixels between the images of a grid
 DPI = 200  # of a printed figure
 TEXT_WIDTH = 6.5  # inches: a wider figure is shrunk to it in print, so it needs fewer pixels
-COLOURS = 256  # of a PNG file
 
 plt.rcParams.update(
     {
@@ -69,21 +66,6 @@ def write_figure(path: Path, figure: Figure, width: float = TEXT_WIDTH) -> None:
     with atomic_write(path) as file:
         file.write(palette_png(data) if kind == "png" else data)
     plt.close(figure)
-
-
-def palette_png(data: bytes) -> bytes:
-    """The same PNG picture with a palette of at most 256 colours, a third of the size.
-
-    256 suffice: sprites have some dozen colours, and a decoder only adds shades of them. Maximum
-    coverage keeps rare colours, such as a thin line's; k-means then brings the mean error below 3
-    of 255 levels. Dithering would put noise into flat areas.
-    """
-    image, buffer = Image.open(io.BytesIO(data)), io.BytesIO()
-    white = Image.new("RGBA", image.size, "white")
-    flat = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    few = flat.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
-    few.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
 
 
 def image_grid(
@@ -202,14 +184,11 @@ def _place_images(
 
 def _show(ax: Axes, images: np.ndarray) -> None:
     """Images (R, C, H, W, 3) on white, GAP pixels apart."""
-    rows, columns = images.shape[:2]
-    grid = make_grid(
-        to_float(images.reshape(rows * columns, *images.shape[2:])),
-        nrow=columns,
-        padding=GAP,
-        pad_value=1.0,
-    )
-    ax.imshow(to_uint8(grid[None])[0][GAP // 2 :, GAP // 2 :], interpolation="nearest")
+    margin = (GAP // 2, GAP // 2)
+    tiles = np.pad(images, ((0, 0), (0, 0), margin, margin, (0, 0)), constant_values=255)
+    rows, columns, height, width, _ = tiles.shape
+    grid = tiles.swapaxes(1, 2).reshape(rows * height, columns * width, 3)
+    ax.imshow(grid, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
 

@@ -10,11 +10,11 @@ from lib.report.numbers import (
     chosen_probe,
     count,
     fixed,
-    leak,
     listed,
     percent,
     plain,
     psnr_interval,
+    rescaled_accuracy,
 )
 
 WORKING_KL = 1.0  # nats: a z that carries less does not encode a pose
@@ -136,7 +136,7 @@ def prior_finding(prior: dict) -> list[str]:
     samples, swaps = prior["samples"], prior["swaps"]
     return [
         f"{percent(prior['as_near'])} % of {samples['n']} sprites decoded from z ~ N(0, I) are as"
-        " close to a true image of their character as 95 % of swaps are.",
+        " close to the nearest true image of their character as the best 95 % of swaps.",
         f"The PSNR to the nearest true image is {fixed(samples['psnr'])} dB for these sprites and"
         f" {fixed(swaps['psnr'])} dB for swaps.",
     ]
@@ -175,7 +175,7 @@ def judge_finding(judge: dict) -> list[str]:
         f"It recognises identity and pose in {both('both')}.",
         _judge_limit(judge),
         *_weak_attributes(judge),
-        "Retrieval has only training identities; the judge reports the test identity in"
+        "Retrieval has only training identities; the judge wrongly reports the test identity in"
         f" {percent(judge['retrieval']['identity'])} % of its images.",
         *(
             f"Pixel error {_correlates(value)} with the judge's loss for the {name} (Spearman"
@@ -197,7 +197,7 @@ def _judge_limit(judge: dict) -> str:
         )
     return (
         f"On true images, its accuracy for the {plain(worst)} is {percent(short[worst])} points"
-        f" below the ceiling, so its accuracy for the {plain(worst)} of swaps is a lower bound."
+        f" below the ceiling, so it may underestimate the {plain(worst)} accuracy of swaps."
     )
 
 
@@ -225,14 +225,14 @@ def probe_finding(probes: list[dict]) -> list[str]:
     def accuracy(entry: dict) -> str:
         """The accuracy in words, or why there is none."""
         if not entry["trained"]:
-            return "unknown, since no probe trained"
+            return "unknown, because the chosen probe did not train"
         ceiling = f", ceiling {percent(entry['ceiling'])} %" if entry["ceiling"] < CERTAIN else ""
         return f"{percent(entry['accuracy'])} % (baseline {percent(entry['baseline'])} %{ceiling})"
 
     def read(code: str, target: str) -> str:
         return accuracy(chosen_probe(probes, code, target))
 
-    poor = [e for e in attribute_probes(probes, "s") if leak(e) < HALF]
+    poor = [e for e in attribute_probes(probes, "s") if rescaled_accuracy(e) < HALF]
     return [
         f"Identity accuracy from s is {read('s', 'identity')}.",
         f"Identity accuracy from the mean of z is {read('z_mu', 'identity')}; attribute by"
@@ -252,7 +252,9 @@ def probe_finding(probes: list[dict]) -> list[str]:
 def _attribute_leakage(probes: list[dict], read) -> list[str]:
     leaks = {
         code: sorted(
-            (e for e in attribute_probes(probes, code) if leak(e) > LEAK), key=leak, reverse=True
+            (e for e in attribute_probes(probes, code) if rescaled_accuracy(e) > LEAK),
+            key=rescaled_accuracy,
+            reverse=True,
         )
         for code in ("z_mu", "z")
     }
@@ -272,7 +274,7 @@ def _attribute_leakage(probes: list[dict], read) -> list[str]:
 def _pose_leakage(entry: dict, accuracy: str) -> str:
     if not entry["trained"]:
         return f"Pose accuracy from s is {accuracy}."
-    leaks = "leaks the pose" if leak(entry) > LEAK else "hardly leaks the pose"
+    leaks = "leaks the pose" if rescaled_accuracy(entry) > LEAK else "hardly leaks the pose"
     return f"s {leaks}: probe accuracy is {accuracy}."
 
 
@@ -297,9 +299,9 @@ def protocol_finding(protocols: dict[str, dict]) -> list[str]:
         ours("identity"),
         f"The published z probe ends at a cross-entropy of {fixed(loss, 3)} nats; a uniform guess"
         f" has {fixed(guess, 3)}.",
-        "That probe learnt something."
+        "That probe trained."
         if loss < guess
-        else "That probe did not learn, so its low accuracy says nothing about z.",
+        else "That probe did not train, so its low accuracy is no evidence about z.",
     ]
 
 
@@ -313,7 +315,7 @@ def prediction_finding(prediction: dict) -> list[str]:
         f"With s predicted from z, the judge recognises the identity in"
         f" {percent(judged['predicted_s']['identity'])} % of decoded images"
         f" ({percent(judged['encoded']['identity'])} % with the encoded s).",
-        f"With z predicted from s, it recognises the pose within tolerance in"
+        f"With z predicted from s, the judge recognises the pose within tolerance in"
         f" {percent(judged['predicted_z'][tolerance])} %"
         f" ({percent(judged['encoded'][tolerance])} % with the encoded z).",
     ]

@@ -66,12 +66,12 @@ def attribute_probes(probes: list[dict], code: str) -> list[dict]:
     ]
 
 
-def learnt(entry: dict) -> float | None:
+def trained_accuracy(entry: dict) -> float | None:
     """The accuracy of a probe; None if it did not train, since it is then no evidence."""
     return entry["accuracy"] if entry["trained"] else None
 
 
-def leak(entry: dict) -> float:
+def rescaled_accuracy(entry: dict) -> float:
     """The accuracy of a probe, rescaled: 0 at the majority-class baseline, 1 at the ceiling."""
     gap = entry["ceiling"] - entry["baseline"]
     return (entry["accuracy"] - entry["baseline"]) / gap if entry["trained"] and gap > 0 else 0.0

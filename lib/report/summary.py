@@ -5,10 +5,10 @@ from lib.report.numbers import (
     by_attributes,
     chosen_probe,
     fixed,
-    leak,
-    learnt,
     percent,
     psnr_interval,
+    rescaled_accuracy,
+    trained_accuracy,
 )
 
 
@@ -37,7 +37,7 @@ def headline(results: dict) -> list[dict]:
     read = [
         {
             "what": name,
-            "value": learnt(entry),
+            "value": trained_accuracy(entry),
             "ci95": entry["ci95"],
             "floor": entry["baseline"],
             "ceiling": entry["ceiling"],
@@ -55,14 +55,14 @@ def failures(results: dict) -> list[str]:
         text.append(collapse(kl))
     if test <= floor:
         text.append(
-            f"s is ignored, or little was learnt: swaps ({fixed(test)} dB) are no closer to"
+            f"s is ignored, or the model learned little: swaps ({fixed(test)} dB) are no closer to"
             f" the true images than the mean image of the pose ({fixed(floor)} dB)."
         )
     for code, target in (("s", "identity"), ("z_mu", "pose")):
         entry = chosen_probe(results["probes"], code, target)
         if not entry["trained"]:
             text.append(f"It is unknown whether {code[0]} encodes the {target}: no probe trained.")
-        elif leak(entry) < LEAK:
+        elif rescaled_accuracy(entry) < LEAK:
             text.append(
                 f"{code[0]} hardly encodes the {target}: probe accuracy is"
                 f" {percent(entry['accuracy'])} % (baseline {percent(entry['baseline'])} %)."

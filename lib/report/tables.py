@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from lib.config import SETTINGS
 from lib.report.numbers import (
     CERTAIN,
     CODE_NAMES,
@@ -31,15 +32,23 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def hyper_parameters(hparams: dict, published: dict) -> Table:
-    """Every hyper-parameter beside its published value."""
-    rows = [[name, _setting(hparams[name]), _setting(published[name])] for name in hparams]
-    return ["hyper-parameter", "this run", "published"], rows
+    """Every hyper-parameter beside its published value, and what it means."""
+    rows = [
+        [
+            name,
+            _setting(hparams[name]),
+            _setting(published[name]),
+            SETTINGS[name].metadata["meaning"],
+        ]
+        for name in hparams
+    ]
+    return ["hyper-parameter", "this run", "published", "meaning"], rows
 
 
 def changed_hyper_parameters(hparams: dict, published: dict) -> Table:
     """The hyper-parameters that differ from their published values."""
     head, rows = hyper_parameters(hparams, published)
-    return head, [row for row in rows if row[1] != row[2]]
+    return head[:3], [row[:3] for row in rows if row[1] != row[2]]
 
 
 def headline(rows: list[dict]) -> Table:

@@ -30,7 +30,7 @@ def differences() -> str:
     """How the environment that runs this differs from the lock, in few words; "" if it does not."""
     if (COMPLETE.exists() or UNFINISHED.exists()) and VENV.samefile(sys.prefix):
         stamped = COMPLETE.exists() and COMPLETE.read_text() == STAMP
-        return "" if stamped else "it is unfinished or of another lock"
+        return "" if stamped else "it is incomplete or was made from another lock"
     here = {"sys_platform": sys.platform, "platform_machine": platform.machine()}
     here["python_version"] = "{}.{}".format(*sys.version_info)
     pins = re.findall(r"^([\w.-]+)==([^;\s]+)(?:; *(.+))?", CONSTRAINTS, re.MULTILINE)
@@ -133,11 +133,11 @@ def empty_venv(differs: str) -> None:
     """Empties .venv if it is ours. Its mark stays, so that it is ours after a kill, too."""
     if not (COMPLETE.exists() or UNFINISHED.exists() or not any(VENV.iterdir())):
         sys.exit(
-            "The folder .venv is not of this script's making and does not satisfy the lock "
+            "The folder .venv was not made by this script and does not satisfy the lock "
             f"({differs}): remove it, or bring it up to date with "
             "'.venv/bin/python -m pip install -r requirements.txt -c constraints.txt'."
         )
-    print("Emptying .venv, which is unfinished or of another lock.", flush=True)
+    print("Emptying .venv, which is incomplete or was made from another lock.", flush=True)
     UNFINISHED.touch()
     for path in set(VENV.iterdir()) - {UNFINISHED}:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -183,5 +183,5 @@ else:
         set_up()
     except (OSError, subprocess.SubprocessError) as failure:
         log = "; the whole log is .venv/install.log" if LOG.exists() else ""
-        advice = "mend that and start again, which begins afresh."
+        advice = "fix the cause and run the same command again."
         sys.exit(f"The set-up of .venv failed ({failure}{log}): {advice}")

@@ -9,7 +9,7 @@ base_python() {
   local name base
   for name in ${PYTHON:+"$PYTHON"} python3 python3.13 python3.12 python3.11 python; do
     base=$("$name" -I "$HELPER" base 2>/dev/null) && echo "$base" && return
-    [ -z "$PYTHON" ] || echo "PYTHON=$PYTHON is not used: it is no Python 3.11 to 3.13." >&2
+    [ -z "$PYTHON" ] || echo "PYTHON=$PYTHON is not used: it is not Python 3.11 to 3.13." >&2
     PYTHON=
   done
   echo "No working Python 3.11 to 3.13 with its module venv was found: install one (on Debian and" \
@@ -34,7 +34,7 @@ set_up() {
   trap - INT TERM
   if [ -n "$stopped" ]; then
     kill "$!" 2>/dev/null && wait "$!"
-    echo "The set-up of .venv was stopped: start again, which begins afresh." >&2
+    echo "The set-up of .venv was stopped: run the same command again." >&2
   fi
   [ "$status" = 0 ] || exit "${stopped:-$status}"
 }

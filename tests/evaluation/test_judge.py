@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from lib.config import make_hparams
-from lib.data.images import to_float
 from lib.data.sprites import N_POSES, split_by_identity
 from lib.evaluation import judge
+from lib.evaluation.swaps import true_images
 from lib.system import paths
 
-CPU, HP = torch.device("cpu"), make_hparams("fast", probe_images=8_000)
+CPU, HP = torch.device("cpu"), make_hparams("fast", probe_images=4_000)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def judged(few_sprites, tmp_path_factory):
             judge.load_judge(few_sprites, train, HP, 1, CPU)
     return (
         lambda shown, target: judge.judge_images(
-            again, to_float(few_sprites.images[shown]), target, few_sprites
+            again, true_images(few_sprites, shown), target, few_sprites
         ),
         train,
     )

@@ -26,7 +26,7 @@ STOPPED = "stopped; the same command goes on from here"
 NO_SENTENCE = "(none can be)"  # of a command that SIGKILL ended
 LONGEST_COMMAND = 600  # seconds, on a machine that does much else
 SMALL_RUN = {  # hyper-parameters of a run of the whole report
-    "images_seen": 1_280,
+    "images_seen": 320,
     "match_characters": 8,
     "batch_images": 16,
     "swap_samples": 100,
@@ -34,10 +34,10 @@ SMALL_RUN = {  # hyper-parameters of a run of the whole report
     "probe_epochs": 1,
     "tsne_points": 100,
 }
-SMALL_TRAINING = {  # of 40 steps
+SMALL_TRAINING = {  # of 25 steps
     "architecture": "published",
     "batch_images": 16,
-    "images_seen": 640,
+    "images_seen": 400,
     "match_characters": 8,
 }
 CHECKPOINT_SECONDS = 0.2  # between two checkpoints of such a training
@@ -128,7 +128,7 @@ class Place:
         )
 
     def training_command(self, run: str, before: str = "") -> tuple[object, ...]:
-        """A training of 40 steps with many checkpoints, after the statement `before`."""
+        """A training of 25 steps with many checkpoints, after the statement `before`."""
         settings = f"runs.CHECKPOINT_SECONDS = {CHECKPOINT_SECONDS}; runs.MONITORED_POINTS = 1"
         code = f"from lib.method import runs; {settings}; {before}"
         code += "\nfrom lib.commands.train import main; main()"

@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from tests.faults.place import MaliciousPickle, Place, check_refused
+from lib.config import make_hparams
+from lib.data.sprites import load_sprites
+from lib.method.runs import new_run, resume
+from lib.method.step import make_optimizers
+from lib.system import paths
+from tests.faults.place import SMALL_TRAINING, MaliciousPickle, Place, check_refused, refusal
 
 pytestmark = pytest.mark.faults
 
-REFUSED = "lib.commands.train: .*{}.*: (delete it|start afresh|name this one)"
+REFUSED = ".*{}.*: (delete it|start afresh|name this one)"
+BY_COMMAND = ("truncated", "a malicious pickle")  # the others: by the function that it calls
 UNREADABLE, OTHER_VERSION = "cannot be read", "comes from another version"
 DAMAGED_DATA = "sprites.npz is damaged: remove it, then run"
 
@@ -65,8 +71,20 @@ def touched(place_with_data: Place) -> Path:
     return place_with_data.folder / "touched"
 
 
+@pytest.fixture
+def resume_training(place_with_data, monkeypatch) -> Callable[[], None]:
+    """What `Place.training_command` does first."""
+    monkeypatch.setattr(paths, "DATA", place_with_data.data)
+    monkeypatch.setattr(paths, "REPORTS", place_with_data.reports)
+    hp = make_hparams("smoke", **SMALL_TRAINING)
+    run = new_run("bad", load_sprites("sprites"), "smoke", 0, hp)
+    return lambda: resume(run, make_optimizers(run.model, hp), torch.Generator())
+
+
 @pytest.mark.parametrize("fault", [*CUT, *CHANGED])
-def test_a_file_that_is_not_of_this_run(place_with_data, model, touched, record, fault):
+def test_a_file_that_is_not_of_this_run(
+    place_with_data, model, touched, resume_training, record, fault
+):
     place = place_with_data
     path = place.reports / "bad" / (CUT | CHANGED)[fault][0]
     path.parent.mkdir()
@@ -78,12 +96,17 @@ def test_a_file_that_is_not_of_this_run(place_with_data, model, touched, record,
         state = torch.load(model, weights_only=True)
         torch.save(state | change(state, touched), path)
     content = path.read_bytes()
-    ended = place.run(*place.training_command("bad"))
+    pattern = REFUSED.format(says)
+    if fault in BY_COMMAND:
+        ended = place.run(*place.training_command("bad"))
+        check_refused(ended, 1, f"^lib.commands.train: {pattern}")
+        sentence = ended.sentence
+    else:
+        sentence = refusal(resume_training, pattern)
     kept = path.read_bytes()
     shutil.rmtree(path.parent)
-    check_refused(ended, 1, REFUSED.format(says))
     assert kept == content and not touched.exists()
-    sentence = place.shown(ended.sentence)
+    sentence = place.shown(sentence)
     record(f"{name} {fault}", sentence, 1, "the file, as it was", "names the file")
 
 

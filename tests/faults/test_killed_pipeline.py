@@ -42,7 +42,7 @@ AT_WORK = (
     "process {} is at work on run 'killed': wait until it is done, or name this one with --run"
 )
 DONE = "done: "
-Z_COLLAPSED, S_IGNORED = "z collapsed", "s is ignored, or little"
+Z_COLLAPSED, S_IGNORED = "z collapsed", "s is ignored, or the model learned little"
 TYPESET = "from lib.report import build; build.build_report('killed')"
 
 

@@ -13,7 +13,7 @@ from tests.system.test_setup import call, make_tree, require_tiny, start
 
 pytestmark = pytest.mark.faults
 
-STOPPED_SETUP = "was stopped: start again"
+STOPPED_SETUP = "was stopped: run the same command again"
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -18,13 +19,29 @@ from lib.system.errors import UserError
 from lib.system.files import exclusive_lock
 
 CPU = torch.device("cpu")
-TINY = dict(images_seen=320, batch_images=16, lr_warmup=3, match_characters=6)
+TINY = dict(images_seen=160, batch_images=8, lr_warmup=3, match_characters=4)  # 20 steps
 
 
 @pytest.fixture
 def reports(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "REPORTS", tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def trained(few_sprites, tmp_path_factory):
+    """The reports of a finished run `tiny`, not to be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "REPORTS", tmp_path_factory.mktemp("reports"))
+        train(few_sprites)
+        return paths.REPORTS
+
+
+@pytest.fixture
+def finished(trained, reports):
+    """A copy of the finished run in the reports of this test."""
+    shutil.copytree(trained / "tiny", reports / "tiny")
+    return load_run("tiny")
 
 
 def tiny_run(sprites, name="tiny", seed=0, **overrides):
@@ -86,27 +103,22 @@ def test_schedules():
 
 
 def test_training_lowers_the_error(few_sprites, reports):
-    run = train(few_sprites, images_seen=1600)
+    run = train(few_sprites, images_seen=800)
     assert run.history[-1]["reconstruction"] < 0.6 * run.history[0]["reconstruction"]
-    assert run.history[-1]["images"] == 1600 and run.finished
+    assert run.history[-1]["images"] == 800 and run.finished
 
 
-def test_a_seed_gives_one_run(few_sprites, reports):
-    first, again, other = (
-        train(few_sprites),
-        train(few_sprites, name="again"),
-        train(few_sprites, name="other", seed=1),
-    )
-    assert torch.equal(weights(first), weights(again))
-    assert not torch.equal(weights(first), weights(other))
+def test_a_seed_gives_one_run(few_sprites, finished):
+    again, other = train(few_sprites, name="again"), train(few_sprites, name="other", seed=1)
+    assert torch.equal(weights(finished), weights(again))
+    assert not torch.equal(weights(finished), weights(other))
 
 
-def test_killed_and_resumed_is_as_never_stopped(few_sprites, reports, monkeypatch):
-    unstopped = train(few_sprites, name="unstopped")
+def test_killed_and_resumed_is_as_never_stopped(few_sprites, reports, finished, monkeypatch):
     monkeypatch.setattr("lib.method.runs.CHECKPOINT_SECONDS", 0)
 
     def kill(row):
-        if row["images"] >= 128:
+        if row["images"] >= 64:
             raise KeyboardInterrupt
 
     stopped = tiny_run(few_sprites, name="stopped")
@@ -123,17 +135,16 @@ def test_killed_and_resumed_is_as_never_stopped(few_sprites, reports, monkeypatc
         on_log=lambda row: resumed_from.append(row["images"]),
     )
     # the row during which it was killed was after the last checkpoint
-    assert resumed_from[0] == 128
-    assert torch.equal(weights(unstopped), weights(resumed))
+    assert resumed_from[0] == 64
+    assert torch.equal(weights(finished), weights(resumed))
     drop_time = [{k: v for k, v in row.items() if k != "seconds"} for row in resumed.history]
     assert drop_time == [
-        {k: v for k, v in row.items() if k != "seconds"} for row in unstopped.history
+        {k: v for k, v in row.items() if k != "seconds"} for row in finished.history
     ]
     assert not (reports / "stopped" / "checkpoint.pt").exists()
 
 
-def test_a_finished_run_is_not_repeated_and_loads(few_sprites, reports):
-    run = train(few_sprites)
+def test_a_finished_run_is_not_repeated_and_loads(few_sprites, finished):
     again = tiny_run(few_sprites)
     fit(
         again,
@@ -142,13 +153,12 @@ def test_a_finished_run_is_not_repeated_and_loads(few_sprites, reports):
         CPU,
         on_log=lambda row: pytest.fail("it trained again"),
     )
-    loaded = load_run("tiny")
-    assert torch.equal(weights(run), weights(loaded)) and torch.equal(weights(run), weights(again))
-    assert loaded.hp == run.hp and loaded.history == run.history and not loaded.model.training
+    assert torch.equal(weights(finished), weights(again))
+    assert again.hp == finished.hp and again.history == finished.history
+    assert again.finished and not finished.model.training
 
 
-def test_a_folder_of_other_settings_is_not_overwritten(few_sprites, reports):
-    train(few_sprites)
+def test_a_folder_of_other_settings_is_not_overwritten(few_sprites, finished):
     with pytest.raises(
         UserError, match=r"reports/tiny holds a run with z_dim 8, not 16: name this one with --run"
     ):
@@ -163,8 +173,7 @@ def test_a_broken_model_is_named(few_sprites, reports, content):
         load_run("tiny")
 
 
-def test_a_model_of_another_version_is_named(few_sprites, reports):
-    train(few_sprites)
+def test_a_model_of_another_version_is_named(few_sprites, reports, finished):
     path = reports / "tiny" / "model.pt"
     state = torch.load(path, weights_only=True)
     torch.save(state | {"hp": state["hp"] | {"leak_weight": 30.0}}, path)
@@ -175,9 +184,9 @@ def test_a_model_of_another_version_is_named(few_sprites, reports):
             use()
 
 
-def test_a_resumed_run_keeps_its_matches(few_sprites, reports):
-    run = train(few_sprites)
-    assert (run.matches >= 0).any() and torch.equal(load_run("tiny").matches, run.matches)
+def test_a_finished_run_keeps_its_matches(few_sprites, finished):
+    again = train(few_sprites)
+    assert (finished.matches >= 0).any() and torch.equal(again.matches, finished.matches)
     assert train(few_sprites, name="published", match_from=1.0).matches is None
 
 

@@ -162,12 +162,12 @@ def judge(pose=0.98, weapon=0.74):
 
 def test_a_judge_is_trusted_as_far_as_it_is_right_on_true_images():
     text = joined(findings.judge_finding(judge()))
-    assert "the judge reports the test identity in 0.2 % of its images." in text
+    assert "the judge wrongly reports the test identity in 0.2 % of its images." in text
     assert "carry little" not in text and "within one point of the ceiling" in text
     assert "in 60.0 % of swaps and 99.9 % of true images" in text
     weak = joined(findings.judge_finding(judge(pose=0.9)))
     assert "accuracy for the pose is 8.0 points below the ceiling" in weak
-    assert "is a lower bound" in weak
+    assert "may underestimate the pose accuracy of swaps" in weak
     lost = joined(findings.judge_finding(judge(weapon=0.6)))
     assert (
         "Swaps carry little of the weapon: the judge's accuracy is 60.0 % on swaps and 74.0 % on"
@@ -191,7 +191,7 @@ def test_a_published_probe_worse_than_a_guess_is_reported():
     ours = {"character": 0.5, "identity": None, "ceiling": 0.737, "character_ceiling": 0.757}
     published = {"accuracy": 0.67, "cross_entropy": 1.0, "uniform": 6.51}
     s = {"published": {**published, "epochs": 3, "images": 20_000}, **ours}
-    for cross_entropy, conclusion in ((7.05, "did not learn"), (5.0, "learnt something")):
+    for cross_entropy, conclusion in ((7.05, "did not train"), (5.0, "trained.")):
         z = {**ours, "published": {**published, "accuracy": 0.002, "cross_entropy": cross_entropy}}
         text = joined(findings.protocol_finding({"s": s, "z": z}))
         assert f"That probe {conclusion}" in text
@@ -226,7 +226,7 @@ def test_a_run_that_failed_is_reported():
     assert failures(11.0, 24.0) == []
     collapsed, ignored = failures(0.2, 18.0)
     assert collapsed.startswith("z collapsed: the KL term is 0.20 nats")
-    assert ignored.startswith("s is ignored, or little was learnt: swaps (18.0 dB) are no")
+    assert ignored.startswith("s is ignored, or the model learned little: swaps (18.0 dB) are no")
     unknown = failures(11.0, 24.0, trained=False)
     assert unknown[0] == "It is unknown whether s encodes the identity: no probe trained."
     assert len(unknown) == 2
@@ -254,7 +254,7 @@ def test_leaks_are_named_on_either_side():
 
 def test_a_probe_that_did_not_train_gives_no_number():
     text = joined(findings.probe_finding(probes(leak=0.3, trained=False)))
-    assert "unknown, since no probe trained" in text and "80.0 %" not in text
+    assert "unknown, because the chosen probe did not train" in text and "80.0 %" not in text
 
 
 def test_a_path_that_jumps_is_reported():

@@ -281,7 +281,7 @@ def test_foreign_venv_is_kept(tree):
     code, out, err = call(tree)
     assert (code, out) == (1, "") and made.exists()
     assert re.fullmatch(
-        r"The folder \.venv is not of this script's making .*\(cycle-vae-report is"
+        r"The folder \.venv was not made by this script .*\(cycle-vae-report is"
         r" missing\).*remove it.*\.",
         err,
     )
@@ -425,7 +425,7 @@ def test_set_up_that_is_stopped_while_uv_works_begins_afresh(tree, half_an_index
     else:
         assert (code, err) == (
             128 + number,
-            "The set-up of .venv was stopped: start again, which begins afresh.",
+            "The set-up of .venv was stopped: run the same command again.",
         )
     assert not (tree / ".venv/.complete").exists()
     code, out, err = call(tree, PIP_FIND_LINKS=wheels)
