@@ -1,11 +1,25 @@
 #!/usr/bin/env bash
 # Checks everything: style, units, the complete report once, small, and every fault. The first time
 # it sets itself up.
-set -eo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/system/environment.sh"
+if [ -z "$BASH_VERSION" ]; then  # as by `sh NAME`
+  command -v bash >/dev/null || { echo "This script needs bash: install it." >&2; exit 1; }
+  exec bash "$0" "$@"
+fi
+if [ "${BASH_SOURCE[0]}" != "$0" ]; then
+  echo "Run this script, do not source it: bash ${BASH_SOURCE[0]}" >&2
+  return 1
+fi
+set -e +u -o pipefail +o posix
+script=$0
+while [ -L "$script" ]; do  # such as a link from a folder in PATH
+  link=$(readlink "$script")
+  case $link in /*) script=$link ;; *) script=$(dirname "$script")/$link ;; esac
+done
+source "$(dirname "$script")/lib/system/environment.sh"
 cd "$ROOT"
 # Each worker of the tests has a core, and computes in one thread. Threads that spin while they wait
 # would keep a core from the one they wait for: here they sleep after 1000 spins (GNU OpenMP).
+unset ${!PYTEST@} ${!RUFF@}  # settings of the user
 export OMP_NUM_THREADS=1 GOMP_SPINCOUNT=1000 MPLBACKEND=Agg
 
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/cycle-vae-tests.XXXXXX")
@@ -29,9 +43,9 @@ part() {
   printf '==== %s %s after %d s\n' "$1" "$outcome" "$((SECONDS - start))"
 }
 
-ruff_check() { "$PYTHON" -m ruff check; }
+ruff_check() { "$PYTHON" -m ruff check --no-cache; }
 
-ruff_format() { "$PYTHON" -m ruff format --check; }
+ruff_format() { "$PYTHON" -m ruff format --check --no-cache; }
 
 # The units; the one command of the README on preset smoke, whose notebooks must give the outputs
 # that are committed; and kills, full disks, damaged files and bad options, each caused for real.

@@ -23,6 +23,13 @@ use() {
   [ -z "$differs" ] && PYTHON=$1/bin/python
 }
 
+# The same for .venv. Descriptor 99 stays open in whatever this script starts with exec: environment.py
+# locks it, so that no set-up empties .venv while it is in use.
+use_venv() {
+  { exec 99<"$ROOT/.venv.lock"; } 2>/dev/null || true  # there may be none, or no descriptor left
+  use "$ROOT/.venv"
+}
+
 # In the background, since bash heeds a signal at once only while it waits.
 set_up() {
   local base stopped= status=0
@@ -33,7 +40,7 @@ set_up() {
   wait "$!" || status=$?
   trap - INT TERM
   if [ -n "$stopped" ]; then
-    kill "$!" 2>/dev/null && wait "$!"
+    { kill "$!" && wait "$!"; } 2>/dev/null || true
     echo "The set-up of .venv was stopped: run the same command again." >&2
   fi
   [ "$status" = 0 ] || exit "${stopped:-$status}"
@@ -46,13 +53,24 @@ choose_python() {
     use "$active" && return
     echo "The active environment $active does not satisfy the lock ($differs): .venv is used." >&2
   done
-  use "$ROOT/.venv" || { set_up && PYTHON=$ROOT/.venv/bin/python; }
+  use_venv && return
+  set_up
+  use_venv && return
+  echo "The environment .venv cannot be used: $differs. Run the same command again." >&2
+  exit 1
 }
 
 choose_python
-# The user's PYTHONPATH and home are left out: they may hold another numpy, or a kernel of our name.
+# The user's settings of Python are left out: PYTHONPATH may hold another numpy, PYTHONWARNINGS turn
+# a warning into an error, PYTHONINSPECT wait for input. Two only say where compiled files go.
+for name in ${!PYTHON@}; do
+  case $name in
+    PYTHON | PYTHONPYCACHEPREFIX | PYTHONDONTWRITEBYTECODE) ;;
+    *) unset "$name" ;;
+  esac
+done
 export PYTHONPATH=$ROOT PYTHONNOUSERSITE=1 JUPYTER_PREFER_ENV_PATH=1
-unset PYTHONHOME MPLBACKEND  # The first breaks Python, the second keeps figures out of notebooks.
+unset MPLBACKEND  # it keeps figures out of notebooks
 # glibc gives large tensors' memory back after every training step, which costs 14 %. So it keeps
 # up to 1 GiB. 32 MiB is the highest threshold that glibc before 2.35 takes.
 export MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_TOP_PAD_=268435456

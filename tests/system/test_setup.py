@@ -26,7 +26,7 @@ from packaging.utils import canonicalize_name
 
 from lib.system.paths import ROOT
 
-TOOLS = "bash dirname sh".split()
+TOOLS = "bash dirname readlink sh".split()
 PIPELINE = "import os, sys; print('ran', sys.executable, os.getcwd(), sys.argv[1:])\n"
 LINUX, ARM, MAC = ("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")
 
@@ -149,7 +149,12 @@ def script(path: Path, line: str) -> None:
 
 
 def start(
-    tree: Path, *arguments: str, new_group: bool = False, **environment: str
+    tree: Path,
+    *arguments: str,
+    new_group: bool = False,
+    stdin: int | None = None,
+    command: list | None = None,
+    **environment: str,
 ) -> subprocess.Popen:
     kept = {
         "PATH": str(tree.parent / "bin"),
@@ -158,8 +163,9 @@ def start(
         "PIP_NO_INDEX": "1",
     }
     return subprocess.Popen(
-        [tree / "run_all.sh", *arguments],
+        command or [tree / "run_all.sh", *arguments],
         cwd=tree.parent,
+        stdin=stdin,
         env=kept | environment,
         text=True,
         stdout=subprocess.PIPE,
@@ -211,14 +217,14 @@ def make_environment(path: Path, **versions: str | None) -> Path:
     return path
 
 
-def require_tiny(tree: Path) -> str:
+def require_tiny(tree: Path, torch: bytes = b"whole = True\n") -> str:
     """Makes two packages all that the tree requires: uv, and tiny, which claims to be numpy and
     torch.
 
     Returns the folders that hold them, as pip's --find-links.
     """
     tiny = write_wheel(
-        tree.parent / "wheels", "tiny", "1.0", **{"numpy.py": b"", "torch.py": b"whole = True\n"}
+        tree.parent / "wheels", "tiny", "1.0", **{"numpy.py": b"", "torch.py": torch}
     )
     program = Path(uv.find_uv_bin()).read_bytes()
     number = importlib.metadata.version("uv")
@@ -362,9 +368,96 @@ def test_failed_installation_then_a_clean_start_then_another_lock(tree):
     assert not (tree / ".venv/left over").exists()
     assert call(tree) == (0, ran(tree / ".venv", tree), "")
 
+    (site,) = tree.glob(".venv/lib/python*/site-packages")
+    (site / "torch.py").unlink()  # a package without its files
+    assert "GB free" in call(tree, CYCLE_VAE_DISK_GB="1000000")[2]
+    code, out, err = call(tree, PIP_FIND_LINKS=wheels)
+    assert code == 0 and out.endswith(ran(tree / ".venv", tree)) and (site / "torch.py").exists()
+
     (tree / "constraints.txt").write_text("tiny==1.0  # another lock\n")
     assert "GB free" in call(tree, CYCLE_VAE_DISK_GB="1000000")[2]
     assert os.listdir(tree / ".venv") == [".installing"]
+
+
+def test_packages_that_are_imported_from_elsewhere_are_no_set_up(tree):
+    wheels = require_tiny(tree, torch=b"__file__ = '/elsewhere/torch.py'\n")
+    code, _, err = call(tree, PIP_FIND_LINKS=wheels)
+    assert code == 1 and "packages were installed elsewhere: " in err
+    assert not (tree / ".venv/.complete").exists()
+
+
+def stamped(tree: Path, machine: str) -> Path:
+    """A .venv that another lock and this machine made."""
+    made = make_environment(tree / ".venv")
+    (made / ".complete").write_text(f"another lock\n{machine}")
+    return made
+
+
+def test_a_venv_in_use_is_not_emptied(tree):
+    (tree / "lib/commands/run_all.py").write_text(
+        PIPELINE + "sys.stdout.flush(); sys.stdin.read()\n"
+    )
+    made = make_environment(tree / ".venv")
+    (tree / ".venv.lock").touch()
+    in_use = start(tree, stdin=subprocess.PIPE)
+    assert in_use.stdout.readline().startswith("ran ")
+    (made / ".complete").write_text("another lock\n")
+    before = sorted(os.listdir(made))
+    code, _, err = finish(start(tree, CYCLE_VAE_DISK_GB="1000000"))
+    assert code == 1 and err.startswith("A run uses .venv, whose packages must change: wait until")
+    assert sorted(os.listdir(made)) == before
+    in_use.communicate()
+    assert "GB free" in call(tree, CYCLE_VAE_DISK_GB="1000000")[2]
+
+
+def test_a_venv_that_another_machine_may_use_is_kept(tree):
+    made = stamped(tree, "other-host 0123")
+    code, out, err = call(tree)
+    assert (code, out) == (1, "") and (made / "bin/python").exists()
+    assert err == (
+        "The folder .venv was made by the machine other-host, which may be using it, and here it is"
+        " incomplete or was made from another lock: remove it if nothing uses it there, or run in"
+        " another clone."
+    )
+    (made / "bin/python").unlink()  # as in a container without that interpreter
+    assert "and here it has no working Python" in call(tree)[2] and (made / ".complete").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/sys/kernel/random/boot_id").exists(), reason="has no boot id")
+def test_a_venv_of_another_container_on_this_kernel_is_made_anew(tree):
+    made = stamped(tree, f"other-host {Path('/proc/sys/kernel/random/boot_id').read_text()}")
+    assert "GB free" in call(tree, CYCLE_VAE_DISK_GB="1000000")[2]
+    assert os.listdir(made) == [".installing"]
+
+
+@pytest.mark.parametrize("how", ["a link", "sh", "no permission to run it", "posix"])
+def test_however_the_script_is_started(tree, how):
+    made = make_environment(tree / ".venv")
+    bash, sh = shutil.which("bash"), shutil.which("dash") or shutil.which("sh")
+    (tree.parent / "bin/report").symlink_to("../a tree/run_all.sh")
+    (tree / "run_all.sh").chmod(0o644 if how.startswith("no") else 0o755)
+    command = {
+        "a link": [tree.parent / "bin/report", "x"],
+        "sh": [sh, tree / "run_all.sh", "x"],
+        "no permission to run it": [bash, tree / "run_all.sh", "x"],
+        "posix": [bash, "--posix", tree / "run_all.sh", "x"],
+    }[how]
+    assert finish(start(tree, command=command)) == (0, ran(made, tree, "x"), "")
+
+
+def test_a_script_that_is_sourced_leaves_the_shell_alone(tree):
+    command = [shutil.which("bash"), "-c", f"source '{tree}/run_all.sh'; echo status $?"]
+    code, out, err = finish(start(tree, command=command))
+    assert (code, out) == (0, "status 1") and err.startswith("Run this script, do not source it: ")
+
+
+def test_a_clone_has_unix_line_ends_whatever_git_is_set_to(tmp_path):
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is not a git checkout")
+    clone = ["git", "-c", "core.autocrlf=true", "clone", "-q", "--depth=1", f"file://{ROOT}"]
+    subprocess.run([*clone, tmp_path / "clone"], check=True)
+    scripts = ("run_all.sh", "run_tests.sh", "lib/system/environment.sh", "requirements.lock")
+    assert not [name for name in scripts if b"\r" in (tmp_path / "clone" / name).read_bytes()]
 
 
 class HalfAnIndex(http.server.SimpleHTTPRequestHandler):
@@ -464,10 +557,19 @@ def test_settings_of_the_user_say_how_packages_are_reached_and_nothing_else(tree
     )
     hostile = {
         name: str(elsewhere)
-        for name in ("PIP_TARGET", "PIP_PREFIX", "UV_TARGET", "PYTHONPATH", "PYTHONHOME")
+        for name in "PIP_TARGET PIP_PREFIX PIP_ROOT UV_TARGET PYTHONPATH PYTHONHOME".split()
     }
+    (tree.parent / ".pydistutils.cfg").write_text(f"[install]\nprefix = {elsewhere}\n")
     hostile |= {
         "PIP_USER": "1",
+        "PIP_DRY_RUN": "1",
+        "PIP_REQUIREMENT": f"{elsewhere}/constraints.txt",
+        "DIST_EXTRA_CONFIG": str(tree.parent / ".pydistutils.cfg"),
+        "PYTHONWARNINGS": "error",
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONINSPECT": "1",
+        "SHELLOPTS": "nounset",
+        "POSIXLY_CORRECT": "1",
         "PIP_CONSTRAINT": f"{elsewhere}/constraints.txt",
         "UV_CONSTRAINT": f"{elsewhere}/constraints.txt",
     }
