@@ -6,6 +6,7 @@ import re
 import pytest
 
 from benchmarks import seeds
+from lib.report.descriptions import DESCRIPTIONS
 from lib.report.numbers import (
     UNTRAINED,
     attribute_probes,
@@ -115,6 +116,12 @@ def test_the_tables_are_those_of_the_committed_runs(name):
     text = README.read_text()
     assert section(name).search(text)
     assert section(name).sub(rf"\g<1>{TABLES[name](committed_runs())}\g<2>", text) == text
+
+
+def test_its_pictures_are_described_as_in_the_report():
+    pictures = re.findall(r"!\[([^\]]*)\]\(\S+/(\w+)\.png\)", README.read_text())
+    assert len(pictures) >= 3
+    assert [text for text, name in pictures if text != DESCRIPTIONS[name]] == []
 
 
 def test_its_links_lead_to_files():

@@ -6,6 +6,7 @@ the drawn sprites; in the copies that this run executed they must give the outpu
 
 import json
 import os
+import re
 import subprocess
 
 import nbformat
@@ -68,6 +69,15 @@ def test_its_notebook_was_executed_to_the_end_without_an_error(report, name):
     assert all(cell.execution_count for cell in executed)
     outputs = [output for cell in executed for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_its_page_has_a_title_and_describes_every_picture(report, name):
+    page = (report / "notebooks" / f"{name}.html").read_text()
+    title = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells[0].source
+    assert f"<title>{title.splitlines()[0].removeprefix('# ')}</title>" in page
+    pictures = re.findall(r"<img[^>]*>", page)
+    assert pictures and [p[:80] for p in pictures if not re.search('alt="[^"]{20,}"', p)] == []
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

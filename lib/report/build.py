@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typst
 
+from lib.report.descriptions import DESCRIPTIONS
 from lib.report.results import read_results
 from lib.report.summary import failures, headline
 from lib.report.tables import report_numbers, report_tables
@@ -82,7 +83,11 @@ def _add_benchmarks(results: dict, figures: Path) -> None:
 
 def _typeset(folder: Path, results: dict) -> bytes:
     """report.typ as PDF. Its tables and single numbers are strings, formatted here."""
-    strings = {"tables": report_tables(results), "numbers": report_numbers(results)}
+    strings = {
+        "tables": report_tables(results),
+        "numbers": report_numbers(results),
+        "descriptions": DESCRIPTIONS,
+    }
     text, formatted = folder / "report.typ", folder / "report.json"
     shutil.copyfile(ROOT / "reports" / "report.typ", text)
     write_json(formatted, strings)

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from lib.report.descriptions import DESCRIPTIONS
 from lib.report.palette import palette_png
 from lib.system.files import atomic_write
 from lib.system.paths import run_dir
@@ -30,11 +31,13 @@ UNDATED = {
 }
 GAP = 2  # pixels between the images of a grid
 DPI = 200  # of a printed figure
+SCREEN_DPI = 100  # of a figure in a notebook
 TEXT_WIDTH = 6.5  # inches: a wider figure is shrunk to it in print, so it needs fewer pixels
 
+plt.rcdefaults()  # a matplotlibrc of the user counts for nothing
 plt.rcParams.update(
     {
-        "figure.dpi": 100,
+        "figure.dpi": SCREEN_DPI,
         "savefig.dpi": DPI,
         "font.size": 9,
         "axes.titlesize": 9,
@@ -47,11 +50,33 @@ plt.rcParams.update(
 )
 
 
-def save_figure(run: str, name: str, figure: Figure, width: float = TEXT_WIDTH) -> Figure:
-    """Write reports/<run>/figures/<name>.png and .svg; return the figure for the cell to show."""
+class Shown:
+    """A saved figure as a notebook shows it: with its description, which screen readers read."""
+
+    def __init__(self, figure: Figure, description: str) -> None:
+        self.description = description
+        self.png = palette_png(_render(figure, "png", SCREEN_DPI, bbox_inches="tight"))
+
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict, dict]:
+        content = {"image/png": self.png, "text/plain": self.description}
+        return content, {"image/png": {"alt": self.description}}
+
+
+def save_figure(run: str, name: str, figure: Figure, width: float = TEXT_WIDTH) -> Shown:
+    """Write reports/<run>/figures/<name>.png and .svg; return what the cell shows.
+
+    Raises: KeyError where `lib.report.descriptions` does not say what the figure shows.
+    """
+    shown = Shown(figure, DESCRIPTIONS[name])
     for kind in ("png", "svg"):
         write_figure(run_dir(run) / "figures" / f"{name}.{kind}", figure, width)
-    return figure
+    return shown
+
+
+def _render(figure: Figure, kind: str, dpi: float, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, metadata=UNDATED.get(kind), dpi=dpi, **options)
+    return buffer.getvalue()
 
 
 def write_figure(path: Path, figure: Figure, width: float = TEXT_WIDTH) -> None:
@@ -59,10 +84,8 @@ def write_figure(path: Path, figure: Figure, width: float = TEXT_WIDTH) -> None:
 
     `width` is that of the print, in inches. Equal figures give equal bytes.
     """
-    buffer, kind = io.BytesIO(), path.suffix[1:]
-    dpi = DPI * min(1.0, width / figure.get_size_inches()[0])
-    figure.savefig(buffer, format=kind, metadata=UNDATED.get(kind), dpi=dpi)
-    data = buffer.getvalue()
+    kind = path.suffix[1:]
+    data = _render(figure, kind, DPI * min(1.0, width / figure.get_size_inches()[0]))
     with atomic_write(path) as file:
         file.write(palette_png(data) if kind == "png" else data)
     plt.close(figure)

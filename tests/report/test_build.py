@@ -51,7 +51,7 @@ def finished_run(reports, source):
     figures = reports / "typeset" / "figures"
     figures.mkdir()
     text = (paths.ROOT / "reports" / "report.typ").read_text()
-    for name in re.findall(r'(?:picture\("|figures/)([a-z_0-9]+)[".]', text):
+    for name in re.findall(r'(?:picture|drawn)\("([a-z_0-9]+)[".]', text):
         Image.new("RGB", (90, 30)).save(figures / f"{name}.png")
         (figures / f"{name}.svg").write_text(SVG)
 

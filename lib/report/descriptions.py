@@ -1,0 +1,46 @@
+"""What each figure shows, in a sentence for those who cannot see it.
+
+`save_figure` gives it to the notebooks, and report.typ and the README have the same text.
+"""
+
+DESCRIPTIONS = {
+    "sprites": "A grid of sprites: each column is a character, each row a pose of every second"
+    " animation.",
+    "twins": "Two rows of sprites of characters that differ only in the weapon, and a third row"
+    " with their difference, which is black in many frames.",
+    "loss_curves": "Line plots over the images seen: the squared error, the KL term, and the errors"
+    " of validation swaps and reconstructions beside three simple predictors.",
+    "cycles": "Diagram of both cycles with sprites: two images of a character exchange s and are"
+    " decoded; one sampled z is decoded with the s of two characters.",
+    "matches": "A grid of training images: each row is a character, and each column holds images"
+    " that training matched as the same pose.",
+    "style_transfer_actions": "Two grids of sprites. Left: decoded swaps, with s from the top row"
+    " and z from the left column, through six actions. Right: the true images in the same layout.",
+    "style_transfer_variety": "Two grids of sprites with random poses. Left: decoded swaps, with s"
+    " from the top row and z from the left column. Right: the true images in the same layout.",
+    "predictors": "Bar chart of the PSNR of swaps and reconstructions, and of the simple"
+    " predictors.",
+    "worst_swaps": "A grid with the ten swaps of the largest error, one in each column: the s"
+    " image, the z image, the decoded swap and the true image.",
+    "agreement": "Line plot: the share of swaps whose identity and whose pose the judge recognises,"
+    " against the PSNR of the swap.",
+    "prior_samples": "A grid of decoded sprites: each row has the s of one character, each column"
+    " one z drawn from the prior.",
+    "interpolation_1": "A grid of eight by eight decoded sprites between two corners: s changes"
+    " from left to right, z changes from top to bottom. The two source sprites stand beside it.",
+    "interpolation_2": "The same grid of eight by eight decoded sprites for a second pair.",
+    "paths": "Rows of decoded sprites along paths: one code moves from one sprite to another while"
+    " the other code is constant.",
+    "probes": "Bar chart of the accuracy of probes for identity, attributes and pose on each code,"
+    " between the majority-class baseline and the Bayes ceiling.",
+    "blocks": "Heat map: the fraction of the entropy of each factor that s and the mean of z"
+    " explain.",
+    "prediction": "Rows of sprites: the true images, and images decoded from both codes, from a"
+    " predicted s and from a predicted z.",
+    "maps": "Eight scatter plots of s and of the mean of z, by t-SNE and by two principal"
+    " components, coloured by identity and by action.",
+    "recipe": "Chart of the PSNR of swaps and reconstructions after each change to the published"
+    " recipe.",
+    "cost": "Line plots of the time of a training pair and of the peak memory against the number of"
+    " images, their size, both codes and the batch.",
+}
