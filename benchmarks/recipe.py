@@ -219,7 +219,7 @@ def describe(content: dict) -> dict:
 
 
 def main() -> None:
-    prog, summary_line = "python -m benchmarks.recipe", __doc__.partition("\n")[0]
+    prog, summary_line = "python -m benchmarks.recipe", (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(prog=prog, description=summary_line, allow_abbrev=False)
     parser.add_argument("--source", choices=SOURCES, default="drawn")
     parser.add_argument(

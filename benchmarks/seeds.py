@@ -145,7 +145,7 @@ def describe(groups: list[dict]) -> dict:
 
 
 def main() -> None:
-    prog, summary = "python -m benchmarks.seeds", __doc__.partition("\n")[0]
+    prog, summary = "python -m benchmarks.seeds", (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(prog=prog, description=summary, allow_abbrev=False)
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="folders under reports/ of finished runs"

@@ -243,7 +243,9 @@ def describe(result: dict) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed", description=__doc__.splitlines()[0], allow_abbrev=False
+        prog="python -m benchmarks.speed",
+        description=(__doc__ or "").partition("\n")[0],
+        allow_abbrev=False,
     )
     parser.add_argument("--source", choices=SOURCES, default="drawn")
     parser.add_argument(

@@ -11,12 +11,16 @@ import difflib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from types import MappingProxyType
 
 from lib.system.errors import UserError
+from lib.system.paths import ROOT
 
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+LARGEST_SEED = 2**32 - 1  # of scikit-learn; NumPy and torch take larger ones
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -36,9 +40,9 @@ class HParams:
         "group", "normalisation layers", published="instance", choices=("instance", "group")
     )
     z_dim: int = setting(
-        8, "size of z; a small z has less room for the character", published=512, low=1
+        8, "size of z; a small z has less room for the character", published=512, low=1, high=4_096
     )
-    s_dim: int = setting(64, "size of s", published=64, low=1)
+    s_dim: int = setting(64, "size of s", published=64, low=1, high=4_096)
     normalize_s: bool = setting(True, "layer normalisation of s", published=False)
 
     # weights of terms in units of one image
@@ -58,31 +62,39 @@ class HParams:
     match_from: float = setting(
         0.2, "share after which matched images exchange z; 1: never", published=1.0, low=0, high=1
     )
-    match_characters: int = setting(1_000, "characters that are matched, at most", low=2)
+    match_characters: int = setting(
+        1_000, "characters that are matched, at most", low=2, high=10**6
+    )
 
     group_size: int = setting(
         4, "images of a character that exchange s; 2 are pairs", published=2, low=2, high=64
     )
-    batch_images: int = setting(64, "images in a step", published=32, low=4)
+    batch_images: int = setting(64, "images in a step", published=32, low=4, high=65_536)
     images_seen: int = setting(
-        400_000, "length of the training, in images", published=2 * 500 * 40_050, low=1
+        400_000, "length of the training, in images", published=2 * 500 * 40_050, low=1, high=10**10
     )
     learning_rate: float = setting(2e-3, "Adam, both optimizers", published=1e-4, above=0)
     beta2: float = setting(
         0.99, "Adam's decay of the second moment", published=0.999, above=0, below=1
     )
     lr_warmup: int = setting(
-        100, "steps over which the learning rate rises from 0", published=0, low=0
+        100, "steps over which the learning rate rises from 0", published=0, low=0, high=10**9
     )
     lr_decay: bool = setting(True, "linear decay of the learning rate to 0", published=False)
-    reverse_every: int = setting(4, "steps from one reverse cycle to the next", published=1, low=1)
-
-    swap_samples: int = setting(10_000, "swaps compared with the true images, per split", low=100)
-    probe_images: int = setting(20_000, "images that a probe is trained on, at most", low=500)
-    probe_epochs: int = setting(
-        10, "epochs of a probe, at most; the best on validation counts", low=1
+    reverse_every: int = setting(
+        4, "steps from one reverse cycle to the next", published=1, low=1, high=10**9
     )
-    tsne_points: int = setting(1_500, "codes in each t-SNE", low=100)
+
+    swap_samples: int = setting(
+        10_000, "swaps compared with the true images, per split", low=100, high=10**6
+    )
+    probe_images: int = setting(
+        20_000, "images that a probe is trained on, at most", low=500, high=10**7
+    )
+    probe_epochs: int = setting(
+        10, "epochs of a probe, at most; the best on validation counts", low=1, high=10**4
+    )
+    tsne_points: int = setting(1_500, "codes in each t-SNE", low=100, high=10**5)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -121,7 +133,7 @@ PRESETS: dict[str, dict[str, object]] = {
 }
 
 
-def make_hparams(preset: str = "fast", **overrides: object) -> HParams:
+def make_hparams(preset: str = "fast", /, **overrides: object) -> HParams:
     """The hyper-parameters of a preset, some of them overridden by values or by text.
 
     Raises: UserError for an unknown preset or name, and for a value out of bounds.
@@ -144,6 +156,7 @@ def check_parameters(executed: Sequence[str], seed: object = 0) -> None:
     Raises: UserError for a bad seed, and for a parameter that the notebook does not have.
     """
     check_seed(seed)
+    check_checkout(Path.cwd())
     for defaults, given in pairwise(executed):
         if given.startswith("# Parameters"):
             known = _assigned_names(defaults)
@@ -152,10 +165,32 @@ def check_parameters(executed: Sequence[str], seed: object = 0) -> None:
                     raise _unknown("parameter", name, known)
 
 
+def check_checkout(folder: Path) -> None:
+    """Raises UserError where `folder` holds the notebooks of another checkout."""
+    project = folder.parent
+    if folder.name == "notebooks" and project != ROOT and (project / "lib" / "config.py").exists():
+        raise UserError(
+            f"this notebook belongs to {project}, but this environment imports the lib of {ROOT}:"
+            f" start it with {project / 'run_all.sh'} --jupyter"
+        )
+
+
 def check_seed(seed: object) -> None:
-    """Raises UserError where `seed` is no whole number from 0."""
-    if not isinstance(seed, int) or seed < 0:
-        raise UserError(f"seed must be a whole number of at least 0, not '{seed}'")
+    """Raises UserError where `seed` is not a whole number that every library takes."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
+        raise UserError(f"seed must be a whole number from 0 to {LARGEST_SEED}, not '{seed}'")
+
+
+def check_processes(processes: int, hp: HParams) -> None:
+    """Raises UserError where they cannot share a batch, whose groups are taken two by two."""
+    if processes < 1:
+        raise UserError(f"processes must be a whole number of at least 1, not {processes}")
+    unit = 2 * processes * hp.group_size
+    if processes > 1 and hp.batch_images % unit:
+        raise UserError(
+            f"{processes} processes cannot share batch_images {hp.batch_images}: set it to a"
+            f" multiple of {unit}"
+        )
 
 
 def _read(name: str, value: object, kind: type) -> object:
@@ -165,12 +200,12 @@ def _read(name: str, value: object, kind: type) -> object:
         if kind is bool:
             return BOOLEANS[text.lower()]
         if kind is int:
-            number = float(text)
+            number = Decimal(text)  # it also reads 4e5, and rounds nothing
             if number != int(number):
                 raise ValueError
             return int(number)
         return kind(text)
-    except (ValueError, KeyError, OverflowError):
+    except (ValueError, KeyError, ArithmeticError):  # of Decimal: no number; infinite
         raise UserError(f"hyper-parameter {name} takes {KINDS[kind]}, not '{value}'") from None
 
 

@@ -1,8 +1,20 @@
-import pytest
+import dataclasses
 
-from lib.config import HParams, check_parameters, make_hparams
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from lib.config import (
+    LARGEST_SEED,
+    HParams,
+    check_checkout,
+    check_parameters,
+    check_seed,
+    make_hparams,
+)
 from lib.system.errors import UserError
-from lib.system.paths import run_dir, run_name
+from lib.system.paths import ROOT, run_dir, run_name
 
 
 def test_paper_is_the_published_method():
@@ -33,7 +45,7 @@ def test_text_is_read_as_the_type_of_the_field():
             "16",
             "no hyper-parameter 'zdim' .did you mean z_dim.*the known ones are architecture, ",
         ),
-        ("z_dim", "0", "z_dim must be at least 1, not 0"),
+        ("z_dim", "0", "z_dim must be between 1 and 4096, not 0"),
         ("z_dim", "1.5", "z_dim takes a whole number, not '1.5'"),
         ("z_dim", "inf", "z_dim takes a whole number, not 'inf'"),
         ("kl_weight", "nan", "kl_weight must be at least 0, not nan"),
@@ -71,10 +83,40 @@ def test_a_parameter_that_a_notebook_does_not_have_is_refused():
         check_parameters(["", defaults, "# Parameters\nsead = 3\n", "import numpy"])
 
 
-@pytest.mark.parametrize("seed", [-1, 1.5, "1", None])
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", None, True, 2**32])
 def test_a_seed_is_a_whole_number(seed):
-    with pytest.raises(UserError, match=f"seed must be a whole number of at least 0, not '{seed}'"):
+    with pytest.raises(
+        UserError, match=f"seed must be a whole number from 0 to 4294967295, not '{seed}'"
+    ):
         check_parameters([], seed)
+
+
+def test_the_largest_seed_is_taken_by_every_library():
+    check_seed(LARGEST_SEED)
+    np.random.default_rng(LARGEST_SEED)
+    torch.manual_seed(LARGEST_SEED)
+    torch.Generator().manual_seed(LARGEST_SEED)
+    x = np.random.default_rng(0).normal(size=(20, 4))
+    assert PCA(2, random_state=LARGEST_SEED).fit_transform(x).shape == (20, 2)
+    with pytest.raises(ValueError, match="random_state"):
+        PCA(2, random_state=LARGEST_SEED + 1).fit(x)
+
+
+def test_a_name_that_the_program_makes_is_taken():
+    """However many hyper-parameters differ; and two settings never share a name."""
+    overrides = dataclasses.asdict(make_hparams("paper"))
+    names = [run_name("sprites", "paper", LARGEST_SEED, {**overrides, "z_dim": n}) for n in (1, 2)]
+    assert names[0] != names[1] and all(run_dir(name).name == name for name in names)
+
+
+def test_a_notebook_of_another_checkout_is_refused(tmp_path):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    check_checkout(tmp_path / "notebooks")  # any folder of that name
+    check_checkout(ROOT / "notebooks")
+    (tmp_path / "lib" / "config.py").touch()
+    with pytest.raises(UserError, match=r"^this notebook belongs to .*: start it with .*run_all"):
+        check_checkout(tmp_path / "notebooks")
 
 
 def test_a_run_is_named_after_what_differs_from_the_default():

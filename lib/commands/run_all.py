@@ -8,12 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lib.config import PRESETS, check_seed, make_hparams
+from lib.config import PRESETS, check_processes, check_seed, make_hparams
 from lib.data import sources
 from lib.report import build, results
 from lib.system.errors import UserError, cli_errors
 from lib.system.files import exclusive_lock
 from lib.system.paths import NOTEBOOKS, ROOT, run_dir, run_name, shown_path
+from lib.system.processes import allow_open_files
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -60,13 +61,14 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 def run_all(options: argparse.Namespace) -> Path:
     """Run what the options ask for; returns the path of report.pdf. Raises UserError."""
     overrides = _check(options)
+    allow_open_files()
     from lib.system.devices import choose_device  # torch takes seconds to import
 
     os.environ["CYCLE_VAE_DEVICE"] = str(choose_device(options.device))
     if options.download:
         options.archive = sources.download_archive()
     if options.archive:
-        os.environ["CYCLE_VAE_ARCHIVE"] = str(options.archive.resolve())
+        os.environ["CYCLE_VAE_ARCHIVE"] = str(options.archive.absolute())
     source = options.source or ("sprites" if options.archive else sources.default_source())
     if source == "drawn" and not options.source:
         _say("no archive of 2D Sprites is present: the sprites are drawn by code (--source drawn)")
@@ -92,12 +94,9 @@ def _check(options: argparse.Namespace) -> dict[str, str]:
         if not equals:
             raise UserError(f"--set takes NAME=VALUE, not '{text}'")
         overrides[name.strip()] = value.strip()
-    make_hparams(options.preset, **overrides)
+    hp = make_hparams(options.preset, **overrides)
     check_seed(options.seed)
-    if options.processes < 1:
-        raise UserError(
-            f"--processes must be a whole number of at least 1, not {options.processes}"
-        )
+    check_processes(options.processes, hp)
     if options.fresh and options.start != "01":
         raise UserError("--fresh starts again from the first notebook: leave out --from")
     if options.source == "drawn" and (options.archive or options.download):
@@ -105,7 +104,7 @@ def _check(options: argparse.Namespace) -> dict[str, str]:
             "--source drawn needs no archive: leave out --archive and --download, or say --source"
             " sprites"
         )
-    return overrides
+    return {name: str(getattr(hp, name)) for name in overrides}
 
 
 def _run(options: argparse.Namespace, settings: dict) -> Path:

@@ -10,24 +10,27 @@ import argparse
 import json
 import logging
 import os
+import socket
 import sys
 
 from torch import distributed
 from torch.distributed import run as torchrun
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from lib.config import PRESETS, make_hparams
+from lib.config import PRESETS, check_processes, check_seed, make_hparams
 from lib.data.sprites import SOURCES, load_sprites, split_by_identity
 from lib.evaluation.swaps import swap_monitor, validation_swaps
 from lib.method.parallel import join_processes
 from lib.method.runs import new_run
 from lib.method.training import fit
-from lib.system.errors import cli_errors
+from lib.system.errors import UserError, cli_errors
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m lib.commands.train", description=__doc__.splitlines()[0], allow_abbrev=False
+        prog="python -m lib.commands.train",
+        description=(__doc__ or "").partition("\n")[0],
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("run", help="the name of the run: its folder under reports/")
@@ -39,6 +42,10 @@ def main() -> None:
     options = parser.parse_args()
     is_first = os.environ.get("RANK", "0") == "0"
     with cli_errors("lib.commands.train", speaks=is_first):
+        if not isinstance(options.overrides, dict):
+            raise UserError(f"--overrides takes a JSON object, not {options.overrides}")
+        check_seed(options.seed)
+        check_processes(options.processes, make_hparams(options.preset, **options.overrides))
         if options.processes > 1 and "WORLD_SIZE" not in os.environ:
             start_processes(options.processes, sys.argv[1:])
         else:
@@ -67,7 +74,13 @@ def start_processes(processes: int, arguments: list[str]) -> None:
     """
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    workers = ["--standalone", f"--nproc-per-node={processes}", "-m", "lib.commands.train"]
+    for name in [name for name in os.environ if name.startswith("PET_")]:
+        del os.environ[name]  # options of torchrun
+    # These processes are on one machine. Its name may lead nowhere, and its network may be closed.
+    loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+    os.environ["GLOO_SOCKET_IFNAME"] = loopback
+    workers = ["--standalone", "--local-addr=127.0.0.1", "--rdzv-conf=join_timeout=60"]
+    workers += [f"--nproc-per-node={processes}", "-m", "lib.commands.train"]
     try:
         torchrun.main([*workers, *arguments])
     except ChildFailedError:

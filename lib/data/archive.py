@@ -1,5 +1,6 @@
 """The published archive of 2D Sprites, read without unpacking it."""
 
+import contextlib
 import hashlib
 import io
 import itertools
@@ -13,7 +14,7 @@ import tarfile
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import h5py
@@ -69,7 +70,7 @@ def read_archive(path: str | Path, progress: bool = True, workers: int | None = 
     for row, number in enumerate(numbers):  # in place (number >= row): a copy would take 1.3 GB
         images[row] = images[number]
     flat = images[: len(numbers)].reshape(-1, SIZE, SIZE, 3)
-    fingerprint = archive_fingerprint(files)
+    fingerprint = f"archive {hashlib.sha256(flat).hexdigest()}"
     distinct = distinct_images(flat)
     return Sprites("sprites", flat, LABELS[numbers], ATTRIBUTES, numbers, distinct, fingerprint)
 
@@ -79,11 +80,7 @@ def _read_characters(
 ) -> tuple[dict[int, str], list[str]]:
     """Fills `images`; returns the file name of each character, and the names of other files."""
     names, foreign, pending = {}, [], deque()
-    if workers > 1:
-        context = multiprocessing.get_context("spawn")
-        executor = ProcessPoolExecutor(workers, context, end_with_parent)
-    else:
-        executor = ThreadPoolExecutor(1)
+    executor = _make_executor(workers)
     bar = tqdm(
         total=CHARACTERS, desc="reading the archive", unit=" characters", disable=not progress
     )
@@ -113,6 +110,15 @@ def _read_characters(
             collect(leave=4 * workers)  # a tar must not fill the memory faster than it is read
         collect(leave=0)
     return names, foreign
+
+
+def _make_executor(workers: int) -> Executor:
+    if workers > 1:
+        context = multiprocessing.get_context("spawn")
+        # Some systems have no semaphores, for want of /dev/shm.
+        with contextlib.suppress(OSError, ImportError):
+            return ProcessPoolExecutor(workers, context, end_with_parent)
+    return ThreadPoolExecutor(1)
 
 
 def _note(path: Path, fault: str, names: list[str]) -> None:
@@ -145,11 +151,14 @@ def archive_files(path: Path) -> list[Path]:
     return sorted(tars)[:1]
 
 
-def archive_fingerprint(files: Sequence[Path]) -> str:
-    """Changes with the names, sizes and times of the files, and with how they are read."""
+def archive_stamp(files: Sequence[Path]) -> str:
+    """Changes with the names, sizes and times of the files, and with how they are read.
+
+    While it is the same, the archive need not be read again.
+    """
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)]
     described = json.dumps([stats, ANIMATIONS, ATTRIBUTES])
-    return "archive " + hashlib.sha256(described.encode()).hexdigest()
+    return hashlib.sha256(described.encode()).hexdigest()
 
 
 def _members(files: Sequence[Path]) -> Iterator[tuple[str, Path | bytes]]:

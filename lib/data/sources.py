@@ -1,12 +1,11 @@
 """Where sprites come from: the published archive, found or downloaded, or code that draws them."""
 
-import os
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
 
 from lib.data import drawn
-from lib.data.archive import ARCHIVE, archive_files, archive_fingerprint, read_archive
+from lib.data.archive import ARCHIVE, archive_files, archive_stamp, read_archive
 from lib.data.sprites import (
     Sprites,
     arrays_to_sprites,
@@ -40,8 +39,8 @@ def create_sprites(
         return _stored(path, drawn.FINGERPRINT, lambda: drawn.draw_sprites(progress))
     found = find_archive(archive)
     if found is not None:
-        fingerprint = archive_fingerprint(archive_files(found))
-        return _stored(path, fingerprint, lambda: read_archive(found, progress))
+        stamp = archive_stamp(archive_files(found))
+        return _stored(path, stamp, lambda: read_archive(found, progress))
     if path.exists():
         return load_sprites(source)
     raise UserError(
@@ -50,8 +49,8 @@ def create_sprites(
     )
 
 
-def _stored(path: Path, fingerprint: str, make: Callable[[], Sprites]) -> Sprites:
-    arrays = cached(path, fingerprint, lambda: sprites_to_arrays(make()))
+def _stored(path: Path, stamp: str, make: Callable[[], Sprites]) -> Sprites:
+    arrays = cached(path, stamp, lambda: sprites_to_arrays(make()))
     try:
         return arrays_to_sprites(arrays)
     except (KeyError, ValueError):
@@ -60,7 +59,7 @@ def _stored(path: Path, fingerprint: str, make: Callable[[], Sprites]) -> Sprite
 
 def find_archive(archive: str | Path | None = None) -> Path | None:
     """`archive`, else $CYCLE_VAE_ARCHIVE, else `data/raw` if it holds one, else None."""
-    if named := archive or os.environ.get("CYCLE_VAE_ARCHIVE"):
+    if named := archive or paths.named_folder("CYCLE_VAE_ARCHIVE"):
         return Path(named)
     raw = paths.DATA / "raw"
     return raw if raw.exists() and archive_files(raw) else None

@@ -48,7 +48,7 @@ class Sprites:
     attributes: tuple[str, ...]  # L names
     numbers: np.ndarray  # (C,) number of each character in its source; some may be missing
     distinct: np.ndarray  # (N,) int32 from 0 to D-1; equal images have equal numbers
-    fingerprint: str  # changes with the source of the arrays
+    fingerprint: str  # changes with the images, and with nothing else
 
     def mask(self, indices: np.ndarray) -> np.ndarray:
         """(C, N_POSES) bool: which poses of which characters the image indices name."""

@@ -1,5 +1,6 @@
 """The codes of all images, computed once for a model, and maps of them."""
 
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +24,8 @@ class Codes(NamedTuple):
 
 def encode_all(run: Run, sprites: Sprites) -> Codes:
     """The codes of all images, stored in the folder of the run until its model changes."""
-    model = (run.folder / "model.pt").stat()
-    fingerprint = f"{model.st_mtime_ns} {model.st_size}"
+    with open(run.folder / "model.pt", "rb") as file:
+        stamp = hashlib.file_digest(file, "sha256").hexdigest()
 
     def encode() -> dict[str, np.ndarray]:
         z_mu, z_logvar, s = encode_images(run.model, sprites.images)
@@ -32,7 +33,7 @@ def encode_all(run: Run, sprites: Sprites) -> Codes:
         z = reparameterize(z_mu, z_logvar, torch.randn(z_mu.shape, generator=generator))
         return Codes(z_mu.numpy(), z.numpy(), s.numpy())._asdict()
 
-    arrays = cached(run.folder / "codes.npz", fingerprint, encode)
+    arrays = cached(run.folder / "codes.npz", stamp, encode)
     return Codes(*(arrays[name] for name in Codes._fields))
 
 

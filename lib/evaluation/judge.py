@@ -83,13 +83,13 @@ def load_judge(
     images_seen = PASSES * hp.probe_images
     torch.manual_seed(seed)
     judge = Judge(classes).to(device)
-    fingerprint = f"{sprites.fingerprint} seed {seed}, {images_seen} images, {judge}"
+    stamp = f"{sprites.fingerprint} seed {seed}, {images_seen} images, {judge}"
 
     def train_judge() -> dict[str, np.ndarray]:
         _fit(judge, sprites, targets, train, images_seen, seed)
         return {name: weight.cpu().numpy() for name, weight in judge.state_dict().items()}
 
-    weights = cached(paths.DATA / f"{sprites.source}-judge.npz", fingerprint, train_judge)
+    weights = cached(paths.DATA / f"{sprites.source}-judge.npz", stamp, train_judge)
     judge.load_state_dict({name: torch.from_numpy(weights[name]) for name in judge.state_dict()})
     return judge.eval()
 

@@ -2,17 +2,22 @@
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lib.config import HParams
+from lib.config import HParams, check_processes
 from lib.method.networks import CycleVAE
 from lib.system.devices import choose_device
 from lib.system.errors import UserError
 
+TORCHRUN_VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+LONGEST_WAIT = timedelta(
+    minutes=10
+)  # of one process for the others, whose first measures the model
 COMPILE_STEPS = 50_000  # on a GPU torch.compile takes half a minute, which shorter runs do not save
 
 
@@ -62,6 +67,10 @@ def join_processes() -> torch.device:
     device = choose_device()
     if "WORLD_SIZE" not in os.environ:
         return device
+    if missing := [name for name in TORCHRUN_VARIABLES if name not in os.environ]:
+        raise UserError(
+            f"WORLD_SIZE is set, but not {' and '.join(missing)}: unset it, or start with torchrun"
+        )
     if device.type == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ["WORLD_SIZE"])))
     if device.type == "mps":
@@ -74,24 +83,20 @@ def join_processes() -> torch.device:
             )
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=LONGEST_WAIT)
     return device
 
 
 def batch_share(hp: HParams) -> Share:
     """The share of this process; the whole batch where it is alone.
 
-    Raises: UserError where the batch cannot be shared: groups are taken two by two.
+    Raises: UserError where the batch cannot be shared.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return Share()
     world = distributed.get_world_size()
-    unit = 2 * world * hp.group_size
-    if hp.batch_images % unit:
-        raise UserError(
-            f"{world} processes cannot share batch_images {hp.batch_images}: set it to a multiple"
-            f" of {unit}"
-        )
+    check_processes(world, hp)
     return Share(distributed.get_rank(), world)
 
 

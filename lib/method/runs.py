@@ -232,7 +232,7 @@ def _check_settings(run: Run, state: dict) -> None:
     wanted = {name: getattr(run, name) for name in names} | dataclasses.asdict(run.hp)
     stored = {name: state[name] for name in names} | dataclasses.asdict(state["hp"])
     different = [
-        f"{name} {stored[name]}, not {value}"
+        "other images" if name == "data" else f"{name} {stored[name]}, not {value}"
         for name, value in wanted.items()
         if stored[name] != value
     ]

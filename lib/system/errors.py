@@ -1,9 +1,16 @@
 """How a command ends: with a sentence and a status, and no traceback for a user's fault."""
 
 import contextlib
+import errno
 import logging
+import os
+import re
 import signal
 import sys
+import tempfile
+import threading
+import time
+import traceback
 from collections.abc import Iterator
 
 import psutil
@@ -11,6 +18,19 @@ import psutil
 ELSEWHERE = (
     "free space or allow writing there, or name other folders in CYCLE_VAE_DATA and"
     " CYCLE_VAE_REPORTS"
+)
+
+
+PATIENCE = 5  # seconds from a signal to the end
+STOPPED = "stopped; the same command goes on from here"
+NO_MEMORY = (
+    "there is not enough memory: close other programs, raise the limit (ulimit -v), or choose a"
+    " smaller run (--help)"
+)
+OUT_OF_MEMORY = re.compile(
+    "MemoryError|failed to map segment|(can't|cannot|unable to) allocate|out of memory|bad_alloc"
+    "|can't start new thread",
+    re.IGNORECASE,
 )
 
 
@@ -26,8 +46,9 @@ class UserError(Exception):
 def cli_errors(name: str, speaks: bool = True) -> Iterator[None]:
     """Runs the block as the command `name`. With `speaks` false it says nothing.
 
-    SIGTERM ends it as Ctrl-C does: with its child processes, and with status 128 + the signal.
-    A UserError and an OSError end it with a sentence and status 1.
+    SIGTERM ends it as Ctrl-C does: with its child processes, and with status 128 + the signal, at
+    the latest after PATIENCE seconds.
+    Whatever else is raised ends it with a sentence and status 1.
     """
 
     def stop(number: int, _: object) -> None:
@@ -41,17 +62,71 @@ def cli_errors(name: str, speaks: bool = True) -> Iterator[None]:
             print(f"{name}: {sentence}", file=sys.stderr)
         sys.exit(status)
 
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError):  # a stream may be closed, or another
+            stream.reconfigure(errors="backslashreplace")  # for names that it cannot encode
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, stop)
     try:
-        yield
+        _limit_patience(name, speaks)
+        try:
+            yield
+        finally:
+            if sys.stdout:  # None where the output was closed from the start
+                sys.stdout.flush()
     except UserError as error:
         end(str(error), 1)
     except KeyboardInterrupt as interrupt:
         if speaks:
             print(file=sys.stderr)  # a progress bar may have left its line open
         number = (interrupt.args or (signal.SIGINT,))[0]
-        end("stopped; the same command goes on from here", 128 + number)
-    except OSError as error:  # from a library; our own writes say more
-        end(f"{error.filename or 'a file'}: {error.strerror or error}: {ELSEWHERE}", 1)
+        end(STOPPED, 128 + number)
+    except BrokenPipeError:  # as of `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to flush
+        end("its output was closed, so it stopped; the same command goes on from here", 141)
+    except Exception as error:
+        end(explained(error), 1)
+
+
+def _limit_patience(name: str, speaks: bool) -> None:
+    """Ends this process some seconds after a signal, even while a library waits and heeds none."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def wait() -> None:
+        while (number := os.read(reader, 1)[0]) not in (signal.SIGINT, signal.SIGTERM):
+            pass
+        time.sleep(PATIENCE)
+        for process in psutil.Process().children(recursive=True):
+            process.kill()
+        if speaks:
+            print(f"\n{name}: {STOPPED}", file=sys.stderr, flush=True)
+        os._exit(128 + number)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def explained(error: Exception) -> str:
+    """One sentence for what a library or the system raised."""
+    text = f"{type(error).__name__}: {error}"
+    if OUT_OF_MEMORY.search(text) or getattr(error, "errno", None) == errno.ENOMEM:
+        return NO_MEMORY
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return "too many files are open: raise the limit, for example with ulimit -n 4096"
+    if isinstance(error, OSError) and error.errno:
+        return f"{error.filename or 'a file'}: {error.strerror}: {ELSEWHERE}"
+    place = _write_traceback(error)
+    return f"{text.splitlines()[0]}: this is a fault of the program; please report it{place}"
+
+
+def _write_traceback(error: Exception) -> str:
+    """Writes it to a temporary file; returns how a sentence names that."""
+    try:
+        descriptor, path = tempfile.mkstemp(".txt", "cycle-vae-error-")
+        with open(descriptor, "w") as file:
+            file.writelines(traceback.format_exception(error))
+    except OSError:
+        return ""
+    return f" with {path}"

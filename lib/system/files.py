@@ -5,6 +5,8 @@ import fcntl
 import glob
 import json
 import os
+import platform
+import secrets
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -23,25 +25,47 @@ READ_ERRORS = (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZi
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """A new file, which takes the name `path` when the block ends without an error.
 
-    Until then it lies beside `path`, and its name holds the number of this process. Files that
-    killed processes left there are removed. Folders are made.
+    Until then it lies beside `path`, locked. Files that stopped processes left there are removed.
+    Folders are made.
 
     Raises: UserError where the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-            if not _is_alive(left.suffixes[-2][1:]):
-                left.unlink(missing_ok=True)
-        with open(partial, "wb") as file:
+        _remove_left(path)
+        partial, file = _open_partial(path)
+        with file:
             yield file
-        os.replace(partial, path)
+            file.flush()
+            os.replace(partial, path)  # while it is locked
     except OSError as error:
         raise UserError(f"cannot write {path} ({error.strerror or error}): {ELSEWHERE}") from None
     finally:
         with contextlib.suppress(OSError):  # what could not be made need not be removed
-            partial.unlink(missing_ok=True)
+            if partial:
+                partial.unlink(missing_ok=True)
+
+
+def _open_partial(path: Path) -> tuple[Path, BinaryIO]:
+    """A new file beside `path`, whose lock says that a process is writing it."""
+    while True:
+        # Its number says nothing: processes of other containers and hosts may have the same one.
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+        file = open(partial, "xb")
+        with contextlib.suppress(OSError):  # some network disks have no locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(file.fileno()).st_nlink:  # else it was removed before it was locked
+            return partial, file
+        file.close()
+
+
+def _remove_left(path: Path) -> None:
+    """Removes partial files of `path` that no process, on any host, is writing."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        with contextlib.suppress(OSError), open(left, "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: object) -> None:
@@ -72,38 +96,38 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def read_arrays(path: Path, fingerprint: str | None = None) -> dict[str, np.ndarray] | None:
-    """The arrays of an .npz; None where its member `fingerprint` is another. Loads no pickle.
+def read_arrays(path: Path, stamp: str | None = None) -> dict[str, np.ndarray] | None:
+    """The arrays of an .npz; None where its member `stamp` is another. Loads no pickle.
 
     Raises: one of READ_ERRORS where the file is absent or damaged.
     """
     with np.load(path, allow_pickle=False) as stored:
-        if fingerprint not in (None, str(stored["fingerprint"])):
+        if stamp is not None and str(stored["stamp"]) != stamp:
             return None
         return {name: stored[name] for name in stored.files}
 
 
 def cached(
-    path: Path, fingerprint: str, make: Callable[[], Mapping[str, np.ndarray]]
+    path: Path, stamp: str, make: Callable[[], Mapping[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """The arrays that `path` holds for this fingerprint; else those of `make`, which are stored.
+    """The arrays that `path` holds for this stamp; else those of `make`, which are stored.
 
     One process makes them at a time. A damaged file counts as absent.
     """
-    if (stored := _read_stored(path, fingerprint)) is not None:
+    if (stored := _read_stored(path, stamp)) is not None:
         return stored
     with exclusive_lock(path, f"making {path}"):
         # another process may have made them meanwhile
-        if (stored := _read_stored(path, fingerprint)) is not None:
+        if (stored := _read_stored(path, stamp)) is not None:
             return stored
-        arrays = {**make(), "fingerprint": np.array(fingerprint)}
+        arrays = {**make(), "stamp": np.array(stamp)}
         write_arrays(path, arrays)
         return arrays
 
 
-def _read_stored(path: Path, fingerprint: str) -> dict[str, np.ndarray] | None:
+def _read_stored(path: Path, stamp: str) -> dict[str, np.ndarray] | None:
     try:
-        return read_arrays(path, fingerprint)
+        return read_arrays(path, stamp)
     except READ_ERRORS:
         return None
 
@@ -126,7 +150,7 @@ def exclusive_lock(path: Path, activity: str, remedy: str = "") -> Iterator[None
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            owner = file.read() or "another process"
+            owner = file.read().removesuffix(f" on {platform.node()}") or "another process"
             if remedy:
                 raise UserError(f"{owner} is {activity}: {remedy}") from None
             print(f"{owner} is {activity}: waiting for it", flush=True)
@@ -139,16 +163,6 @@ def exclusive_lock(path: Path, activity: str, remedy: str = "") -> Iterator[None
             )
         with contextlib.suppress(OSError):  # on a full disk the owner stays unnamed
             file.truncate(0)
-            file.write(f"process {os.getpid()}")
+            file.write(f"process {os.getpid()} on {platform.node()}")
             file.flush()
         yield
-
-
-def _is_alive(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True

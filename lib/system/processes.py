@@ -1,11 +1,16 @@
-"""Processes that end with the one that started them."""
+"""Processes that end with the one that started them, and what they may open."""
 
 import contextlib
 import multiprocessing.connection
 import os
+import resource
 import signal
 import threading
 from collections.abc import Iterator
+
+from lib.system.errors import UserError
+
+OPEN_FILES = 1_024  # enough for kernels, their sockets and the workers that read an archive
 
 
 def end_with_parent() -> None:
@@ -29,3 +34,16 @@ def interrupts_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def allow_open_files() -> None:
+    """Lets this process and those that it starts open enough files.
+
+    Raises: UserError where the system forbids it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES // 4:
+        raise UserError(f"only {hard} files may be open at once: raise the limit (ulimit -n 1024)")
+    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
+        wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -34,9 +34,9 @@ def reports(tmp_path, monkeypatch):
     [
         (["--set", "zdim=3"], "no hyper-parameter 'zdim'.*did you mean z_dim.*known ones are"),
         (["--set", "z_dim"], "--set takes NAME=VALUE, not 'z_dim'"),
-        (["--set", "z_dim=-1"], "z_dim must be at least 1, not -1"),
-        (["--seed", "-1"], "seed must be a whole number of at least 0"),
-        (["--processes", "0"], "--processes must be a whole number of at least 1, not 0"),
+        (["--set", "z_dim=-1"], "z_dim must be between 1 and 4096, not -1"),
+        (["--seed", "-1"], "seed must be a whole number from 0 to 4294967295"),
+        (["--processes", "0"], "processes must be a whole number of at least 1, not 0"),
         (["--run", "../up"], "cannot name a run"),
         (
             ["--source", "drawn", "--fresh", "--from", "03"],

@@ -48,7 +48,7 @@ def place(published: Path) -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def place_with_data(place: Place, made_data: Path) -> Place:
-    place.data.mkdir()
+    place.data.mkdir(exist_ok=True)
     shutil.copy(made_data, place.data)
     return place
 

@@ -26,9 +26,9 @@ STOPPED = "stopped; the same command goes on from here"
 NO_SENTENCE = "(none can be)"  # of a command that SIGKILL ended
 LONGEST_COMMAND = 600  # seconds, on a machine that does much else
 SMALL_RUN = {  # hyper-parameters of a run of the whole report
-    "images_seen": 320,
+    "images_seen": 160,
     "match_characters": 8,
-    "batch_images": 16,
+    "batch_images": 8,
     "swap_samples": 100,
     "probe_images": 500,
     "probe_epochs": 1,
@@ -36,8 +36,8 @@ SMALL_RUN = {  # hyper-parameters of a run of the whole report
 }
 SMALL_TRAINING = {  # of 25 steps
     "architecture": "published",
-    "batch_images": 16,
-    "images_seen": 400,
+    "batch_images": 8,
+    "images_seen": 200,
     "match_characters": 8,
 }
 CHECKPOINT_SECONDS = 0.2  # between two checkpoints of such a training
@@ -74,6 +74,7 @@ class Place:
 
     folder: Path
     archive: Path
+    settings: dict[str, object] = dataclasses.field(default_factory=dict)  # more of its environment
 
     @property
     def data(self) -> Path:
@@ -93,7 +94,8 @@ class Place:
             "TMPDIR": temporary,
         }
         fixed = {"CYCLE_VAE_DEVICE": "cpu", "OMP_NUM_THREADS": "1", "PYTHONPATH": ROOT}
-        return os.environ | {name: str(value) for name, value in (folders | fixed).items()}
+        named = folders | fixed | self.settings
+        return os.environ | {name: str(value) for name, value in named.items()}
 
     def start(self, *command: object) -> subprocess.Popen:
         return subprocess.Popen(

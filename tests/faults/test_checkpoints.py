@@ -37,7 +37,7 @@ CHANGED: dict[str, tuple[str, Callable[[dict, Path], dict], str]] = {
     "of another data set": (
         "model.pt",
         lambda state, _: {"data": "other"},
-        "holds a run with data other, not archive",
+        "holds a run with other images",
     ),
     "of a newer version (hyper-parameters)": (
         "checkpoint.pt",

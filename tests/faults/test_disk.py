@@ -13,7 +13,7 @@ pytestmark = pytest.mark.faults
 def figure_command(place: Place) -> tuple[object, ...]:
     return place.python_command(
         "from matplotlib.figure import Figure; from lib.report.figures import save_figure;"
-        " save_figure('r', 'f', Figure())"
+        " save_figure('r', 'maps', Figure())"
     )
 
 

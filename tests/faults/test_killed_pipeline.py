@@ -118,7 +118,7 @@ def finished(run: StoppedRun, never_stopped: subprocess.Popen) -> FinishedRun:
     place.data.mkdir(exist_ok=True)
     derived = {"judge": place.data / "sprites-judge.npz", "codes": run.folder / "codes.npz"}
     for path in derived.values():
-        np.savez(path, fingerprint=np.array([MaliciousPickle(touched)], dtype=object))
+        np.savez(path, stamp=np.array([MaliciousPickle(touched)], dtype=object))
     ended, other_ended = place.run(*run.command), finish(never_stopped)
     results, expected = (
         json.loads((folder / "reports" / "killed" / "results.json").read_text())

@@ -16,7 +16,7 @@ from tests.faults.place import check_refused, refusal, shown
 pytestmark = pytest.mark.faults
 
 WRONG_VALUE = {"bool": "perhaps", "str": "none", "int": "1.5", "float": "much"}
-SEED = "seed must be a whole number of at least 0, not '{}'"
+SEED = "seed must be a whole number from 0 to 4294967295, not '{}'"
 NO_MODEL = "run 'none' has no trained model .*: run 02_train.ipynb first"
 NO_DATA = "there is no .*sprites.npz yet: run notebooks/01_create_sprites.ipynb"
 NEAREST_PARAMETER = r"there is no parameter '{}' \(did you mean {}\?\)"
@@ -33,6 +33,22 @@ COMMAND_FAULTS = {  # the options, the status, and what the user reads
     ),
     "an unknown option": (["--sed", "1"], 2, "unrecognized arguments: --sed"),
     "a seed below 0": (["--seed", "-1"], 1, SEED.format("-1")),
+    "a seed that a library refuses": (["--seed", "4294967296"], 1, SEED.format("4294967296")),
+    "a hyper-parameter that no memory holds": (
+        ["--set", "z_dim=99999999"],
+        1,
+        "z_dim must be between 1 and 4096, not 99999999",
+    ),
+    "a preset among the hyper-parameters": (
+        ["--set", "preset=long"],
+        1,
+        "no hyper-parameter 'preset'",
+    ),
+    "more processes than a batch has groups": (
+        ["--processes", "9"],
+        1,
+        "9 processes cannot share batch_images 8: set it to a multiple of 72",
+    ),
     "a name that climbs out": (["--run", "../x"], 1, "'../x' cannot name a run"),
     "a notebook before its predecessor": (
         ["--run", "none", "--from", "03"],

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import platform
 import subprocess
 import sys
 
@@ -63,14 +64,16 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
-    done = child("pass")
-    done.wait()
-    for process in (done.pid, os.getppid()):
-        (tmp_path / f".a.json.{process}.partial").write_text("half")
-    (tmp_path / f".b.json.{done.pid}.partial").write_text("of another file")
+    """Whatever their numbers are: in another container, a living process may have any."""
+    written, left = tmp_path / ".a.json.1.partial", tmp_path / f".a.json.{os.getpid()}.partial"
+    for path in (written, left, tmp_path / ".b.json.1.partial"):
+        path.write_text("half")
+    with written.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        write_json(tmp_path / "a.json", {})
+    assert set(os.listdir(tmp_path)) == {written.name, ".b.json.1.partial", "a.json"}
     write_json(tmp_path / "a.json", {})
-    left = {f".a.json.{os.getppid()}.partial", f".b.json.{done.pid}.partial", "a.json"}
-    assert set(os.listdir(tmp_path)) == left
+    assert set(os.listdir(tmp_path)) == {".b.json.1.partial", "a.json"}
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\xff\xfe"])
@@ -100,7 +103,14 @@ def test_a_lock_names_its_owner_and_heals_after_a_kill(tmp_path):
     owner.kill()
     owner.wait()
     with exclusive_lock(tmp_path / "lock", "at work", "wait"):
-        assert (tmp_path / ".lock.lock").read_text() == f"process {os.getpid()}"
+        here = f"process {os.getpid()} on {platform.node()}"
+        assert (tmp_path / ".lock.lock").read_text() == here
+        (tmp_path / ".lock.lock").write_text("process 7 on other-host")
+        with (
+            pytest.raises(UserError, match=r"^process 7 on other-host is at work: wait$"),
+            exclusive_lock(tmp_path / "lock", "at work", "wait"),
+        ):
+            pytest.fail("two held it")
 
 
 def test_a_lock_without_a_remedy_is_waited_for(tmp_path):
@@ -145,13 +155,13 @@ def test_a_cache_is_made_once_for_a_fingerprint_and_again_where_it_is_damaged(tm
 
 def test_a_cache_never_loads_a_pickle(tmp_path):
     path = tmp_path / "cache.npz"
-    np.savez(path, fingerprint=np.array("a"), x=np.array([print], dtype=object))
+    np.savez(path, stamp=np.array("a"), x=np.array([print], dtype=object))
     assert cached(path, "a", lambda: {"x": np.zeros(1)})["x"] == 0
 
 
 def test_a_cache_that_another_process_made_meanwhile_is_used(tmp_path, monkeypatch):
     path, reads = tmp_path / "cache.npz", []
-    write_arrays(path, {"x": np.ones(1), "fingerprint": np.array("a")})
+    write_arrays(path, {"x": np.ones(1), "stamp": np.array("a")})
     read = files.read_arrays
 
     def absent_at_first(*arguments):
