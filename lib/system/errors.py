@@ -53,8 +53,7 @@ def cli_errors(name: str, speaks: bool = True) -> Iterator[None]:
 
     def stop(number: int, _: object) -> None:
         logging.disable()  # else libraries complain that their processes are gone
-        for process in psutil.Process().children(recursive=True):
-            process.kill()
+        _kill_children()
         raise KeyboardInterrupt(number)
 
     def end(sentence: str, status: int) -> None:
@@ -89,6 +88,19 @@ def cli_errors(name: str, speaks: bool = True) -> Iterator[None]:
         end(explained(error), 1)
 
 
+def _kill_children() -> None:
+    """Kills all processes that this one started, and theirs.
+
+    A process that is still starting would print a traceback if its parent died before it. So all
+    are halted first, and the last ones die first.
+    """
+    children = psutil.Process().children(recursive=True)
+    for act in (psutil.Process.suspend, psutil.Process.kill):
+        for process in reversed(children):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                act(process)
+
+
 def _limit_patience(name: str, speaks: bool) -> None:
     """Ends this process some seconds after a signal, even while a library waits and heeds none."""
     reader, writer = os.pipe()
@@ -99,8 +111,7 @@ def _limit_patience(name: str, speaks: bool) -> None:
         while (number := os.read(reader, 1)[0]) not in (signal.SIGINT, signal.SIGTERM):
             pass
         time.sleep(PATIENCE)
-        for process in psutil.Process().children(recursive=True):
-            process.kill()
+        _kill_children()
         if speaks:
             print(f"\n{name}: {STOPPED}", file=sys.stderr, flush=True)
         os._exit(128 + number)
