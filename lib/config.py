@@ -21,6 +21,7 @@ from lib.system.paths import ROOT
 
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 LARGEST_SEED = 2**32 - 1  # of scikit-learn; NumPy and torch take larger ones
+LARGEST_NUMBER = 10**308  # that is read: digits of 1e999999999 would fill the memory
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -201,7 +202,7 @@ def _read(name: str, value: object, kind: type) -> object:
             return BOOLEANS[text.lower()]
         if kind is int:
             number = Decimal(text)  # it also reads 4e5, and rounds nothing
-            if number != int(number):
+            if abs(number) > LARGEST_NUMBER or number != int(number):
                 raise ValueError
             return int(number)
         return kind(text)

@@ -48,6 +48,7 @@ def test_text_is_read_as_the_type_of_the_field():
         ("z_dim", "0", "z_dim must be between 1 and 4096, not 0"),
         ("z_dim", "1.5", "z_dim takes a whole number, not '1.5'"),
         ("z_dim", "inf", "z_dim takes a whole number, not 'inf'"),
+        ("z_dim", "1e999999999", "z_dim takes a whole number, not '1e999999999'"),
         ("kl_weight", "nan", "kl_weight must be at least 0, not nan"),
         ("kl_weight", "much", "kl_weight takes a number, not 'much'"),
         ("lr_decay", "maybe", "lr_decay takes true or false, not 'maybe'"),

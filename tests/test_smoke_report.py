@@ -86,5 +86,5 @@ def test_cells_marked_so_give_the_output_that_is_committed(report, name):
     executed = code_cells(report / "notebooks" / f"{name}.ipynb")
     pairs = [p for p in zip(committed, executed, strict=True) if CHECKED in p[0].source]
     assert pairs
-    for stored, anew in pairs:
-        assert printed(anew) == printed(stored)
+    for stored, rerun in pairs:
+        assert printed(rerun) == printed(stored)

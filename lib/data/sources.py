@@ -1,5 +1,6 @@
 """Where sprites come from: the published archive, found or downloaded, or code that draws them."""
 
+import os
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
@@ -59,7 +60,7 @@ def _stored(path: Path, stamp: str, make: Callable[[], Sprites]) -> Sprites:
 
 def find_archive(archive: str | Path | None = None) -> Path | None:
     """`archive`, else $CYCLE_VAE_ARCHIVE, else `data/raw` if it holds one, else None."""
-    if named := archive or paths.named_folder("CYCLE_VAE_ARCHIVE"):
+    if named := archive or os.environ.get("CYCLE_VAE_ARCHIVE"):
         return Path(named)
     raw = paths.DATA / "raw"
     return raw if raw.exists() and archive_files(raw) else None

@@ -15,9 +15,8 @@ from lib.system.devices import choose_device
 from lib.system.errors import UserError
 
 TORCHRUN_VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-LONGEST_WAIT = timedelta(
-    minutes=10
-)  # of one process for the others, whose first measures the model
+# Of one process for the others. The first of them also measures the model.
+LONGEST_WAIT = timedelta(minutes=10)
 COMPILE_STEPS = 50_000  # on a GPU torch.compile takes half a minute, which shorter runs do not save
 
 

@@ -55,7 +55,7 @@ class Shown:
 
     def __init__(self, figure: Figure, description: str) -> None:
         self.description = description
-        self.png = palette_png(_render(figure, "png", SCREEN_DPI, bbox_inches="tight"))
+        self.png = _render(figure, "png", SCREEN_DPI, bbox_inches="tight")
 
     def _repr_mimebundle_(self, **_: object) -> tuple[dict, dict]:
         content = {"image/png": self.png, "text/plain": self.description}

@@ -188,9 +188,8 @@ def install() -> None:
         run(clean, UV, "cache", "clean", *re.findall(r"^[\w.-]+", LOCK, re.MULTILINE))
         raise
     options += ["--no-deps", "--no-build-isolation"]  # the project, which has no hash
-    options += [
-        "--config-setting=--global-option=--no-user-cfg"
-    ]  # its build reads no ~/.pydistutils.cfg
+    # Its build would read ~/.pydistutils.cfg.
+    options.append("--config-setting=--global-option=--no-user-cfg")
     run(clean, UV, "pip", "install", "-r", "requirements.txt", *options)
 
 
@@ -204,11 +203,13 @@ def take_turn() -> None:
     waits, deadline = False, time.monotonic() + 5
     while True:
         try:
-            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except BlockingIOError:
             pass
         except OSError as error:
-            return print(f"{ROOT} has no locks ({error.strerror}): start one set-up at a time.")
+            print(f"{ROOT} has no locks ({error.strerror}): start one set-up at a time.")
+            return
         try:
             fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)
             if time.monotonic() > deadline:

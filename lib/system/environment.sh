@@ -23,8 +23,8 @@ use() {
   [ -z "$differs" ] && PYTHON=$1/bin/python
 }
 
-# The same for .venv. Descriptor 99 stays open in whatever this script starts with exec: environment.py
-# locks it, so that no set-up empties .venv while it is in use.
+# The same for .venv. Descriptor 99 stays open in whatever this script starts with exec.
+# environment.py locks it, so that no set-up empties .venv while it is in use.
 use_venv() {
   { exec 99<"$ROOT/.venv.lock"; } 2>/dev/null || true  # there may be none, or no descriptor left
   use "$ROOT/.venv"

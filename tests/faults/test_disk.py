@@ -32,7 +32,7 @@ def test_full_under_the_data(place, record):
 def test_read_only_data(place, made_data, record):
     with small_disk(place.data, "100m") as remount:
         shutil.copy(made_data, place.data)
-        (place.archive / "sprites_0.mat").touch()  # so that the data are to be made anew
+        (place.archive / "sprites_0.mat").touch()  # so that the data must be made again
         remount("ro")
         ended = place.run(*place.data_command())
         check_read_only(ended)

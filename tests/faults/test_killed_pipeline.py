@@ -197,7 +197,7 @@ def test_a_malicious_pickle_is_never_loaded(finished, record, name):
         assert np.load(path, allow_pickle=False)["z"].any()
     assert timeless(finished.results) == timeless(finished.expected)
     fault = f"a malicious pickle as the {name} ({path.name})"
-    record(fault, "(made anew)", 0, "the new file", "equal results")
+    record(fault, "(made again)", 0, "the new file", "equal results")
 
 
 def test_a_collapsed_model(finished, record):
