@@ -21,6 +21,7 @@ ELSEWHERE = (
 )
 
 
+HALTED = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 PATIENCE = 5  # seconds from a signal to the end
 STOPPED = "stopped; the same command goes on from here"
 NO_MEMORY = (
@@ -92,13 +93,29 @@ def _kill_children() -> None:
     """Kills all processes that this one started, and theirs.
 
     A process that is still starting would print a traceback if its parent died before it. So all
-    are halted first, and the last ones die first.
+    are halted first, until none can start another, and the last ones die first.
     """
-    children = psutil.Process().children(recursive=True)
-    for act in (psutil.Process.suspend, psutil.Process.kill):
-        for process in reversed(children):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                act(process)
+    halted: dict[int, psutil.Process] = {}
+    while found := [p for p in _children() if p.pid not in halted]:
+        halted |= {process.pid: process for process in found}
+        for process in found:
+            _halt(process)
+    for process in reversed(halted.values()):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def _children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def _halt(process: psutil.Process) -> None:
+    """Halts it and waits for that, at most a second: it may be in the middle of starting another."""
+    end = time.monotonic() + 1
+    with contextlib.suppress(psutil.Error):
+        process.suspend()
+        while process.status() not in HALTED and time.monotonic() < end:
+            time.sleep(0.001)
 
 
 def _limit_patience(name: str, speaks: bool) -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import psutil
+
 from lib.system.paths import ROOT
 
 POOL = """
@@ -65,3 +67,31 @@ def test_a_worker_ends_with_a_killed_parent(tmp_path):
     while is_alive(worker) and time.monotonic() < until:
         time.sleep(0.1)
     assert not is_alive(worker)
+
+
+STARTER = """
+import subprocess, sys
+for _ in range({count}):
+    subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)", {marker!r}])
+"""
+STOPPED = """
+import os, signal, subprocess, sys, time
+from lib.system.errors import cli_errors
+with cli_errors("stopped"):
+    subprocess.Popen([sys.executable, "-S", "-c", {starter!r}, {marker!r}])
+    time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+"""
+
+
+def test_a_stopped_command_leaves_none_of_the_processes_that_are_being_started(tmp_path):
+    marker = f"marker of {tmp_path}"
+    code = STOPPED.format(starter=STARTER.format(count=2_000, marker=marker), marker=marker)
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    left = [p for p in psutil.process_iter(["cmdline"]) if marker in (p.info["cmdline"] or ())]
+    for process in left:
+        process.kill()
+    assert ended.returncode == 128 + signal.SIGTERM
+    assert "Traceback" not in ended.stderr and not left
