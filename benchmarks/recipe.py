@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from benchmarks.speed import WARM_UP, our_steps, seconds_a_step
 from lib.config import HParams, make_hparams
 from lib.data.sources import create_sprites
-from lib.data.sprites import SOURCES, Sprites, split_by_identity
+from lib.data.sprites import SOURCES, Sprites, split_sprites
 from lib.evaluation.intervals import t_interval
 from lib.evaluation.swaps import psnr, reconstruction_swaps, sample_swaps, summarize, swap_error
 from lib.method.matching import find_matches
@@ -68,7 +68,7 @@ def settings(row: int) -> HParams:
 
 def images_in(seconds: float, sprites: Sprites, device: torch.device) -> list[int]:
     """The images that each row trains on in that time on this machine, including the matching."""
-    train = split_by_identity(sprites, 0)["train"]
+    train = split_sprites(sprites, "identity", 0)["train"]
     valid = torch.from_numpy(sprites.mask(train))
     rows = [settings(row) for row in range(len(CHANGES))]
     models = [CycleVAE(hp) for hp in rows]
@@ -92,7 +92,7 @@ def measure(sprites: Sprites, row: int, seed: int, images: int, device: torch.de
 
     Returns: errors on validation identities, with the seed, seconds, images and KL term.
     """
-    splits = split_by_identity(sprites, seed)
+    splits = split_sprites(sprites, "identity", seed)
     hp = dataclasses.replace(settings(row), images_seen=images)
     run = fit(
         new_run(f"recipe-{row}-{seed}", sprites, "paper", seed, hp),

@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lib.config import HParams, make_hparams
 from lib.data.images import to_float
 from lib.data.sources import create_sprites
-from lib.data.sprites import SIZE, SOURCES, Sprites, split_by_identity
+from lib.data.sprites import SIZE, SOURCES, Sprites, split_sprites
 from lib.method.losses import kl_to_standard_normal, reparameterize
 from lib.method.networks import CycleVAE
 from lib.method.parallel import Objective
@@ -151,7 +151,7 @@ def measure(
     sprites: Sprites, rounds: int, seconds: float, say: Callable[[str], None] = print
 ) -> dict:
     """Rates of the three steps and the peak: medians over `rounds` turns of `seconds` each."""
-    train = split_by_identity(sprites, 0)["train"]
+    train = split_sprites(sprites, "identity", 0)["train"]
     valid = torch.from_numpy(sprites.mask(train))
     torch.manual_seed(0)
     paper, fast = make_hparams("paper"), make_hparams("fast")

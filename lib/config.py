@@ -148,7 +148,7 @@ def make_hparams(preset: str = "fast", /, **overrides: object) -> HParams:
     return HParams(**{**PRESETS[preset], **values})
 
 
-def check_parameters(executed: Sequence[str], seed: object = 0) -> None:
+def check_parameters(executed: Sequence[str], seed: object = 0, split_seed: object = 0) -> None:
     """Check the parameters of a notebook, because papermill only warns of an unknown one.
 
     `executed` are the sources of the cells that ran (IPython's `In`). Papermill puts its cell right
@@ -157,6 +157,7 @@ def check_parameters(executed: Sequence[str], seed: object = 0) -> None:
     Raises: UserError for a bad seed, and for a parameter that the notebook does not have.
     """
     check_seed(seed)
+    check_seed(split_seed, "split_seed")
     check_checkout(Path.cwd())
     for defaults, given in pairwise(executed):
         if given.startswith("# Parameters"):
@@ -176,10 +177,10 @@ def check_checkout(folder: Path) -> None:
         )
 
 
-def check_seed(seed: object) -> None:
+def check_seed(seed: object, name: str = "seed") -> None:
     """Raises UserError where `seed` is not a whole number that every library takes."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
-        raise UserError(f"seed must be a whole number from 0 to {LARGEST_SEED}, not '{seed}'")
+        raise UserError(f"{name} must be a whole number from 0 to {LARGEST_SEED}, not '{seed}'")
 
 
 def check_processes(processes: int, hp: HParams) -> None:

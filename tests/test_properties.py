@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lib.config import HParams, make_hparams
 from lib.data.archive import read_archive
-from lib.data.sprites import N_POSES, Sprites, distinct_images, split_by_identity
+from lib.data.sprites import N_POSES, Sprites, distinct_images, split_sprites
 from lib.system.errors import UserError
 from lib.system.paths import run_dir
 from tests.archives import write_archive
@@ -72,10 +72,10 @@ def test_splits_share_no_identity_and_no_image(data, characters, seed):
     )
     if sprites.n_identities < 6:
         with pytest.raises(UserError, match="identities cannot be split"):
-            split_by_identity(sprites, seed)
+            split_sprites(sprites, "identity", seed)
         return
-    parts = split_by_identity(sprites, seed)
-    again = split_by_identity(sprites, seed)
+    parts = split_sprites(sprites, "identity", seed)
+    again = split_sprites(sprites, "identity", seed)
     assert list(parts) == ["train", "validation", "test"] and all(
         np.array_equal(parts[name], again[name]) for name in parts
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lib.config import PRESETS, check_processes, check_seed, make_hparams
 from lib.data import sources
+from lib.data.sprites import SPLITS
 from lib.report import build, results
 from lib.system.errors import UserError, cli_errors
 from lib.system.files import exclusive_lock
@@ -30,7 +31,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "archive": "the archive, or a folder with its extracted files (default: data/raw)",
         "download": "download the archive into data/raw first",
         "preset": "hyper-parameters (default: %(default)s)",
-        "seed": "seeds split, weights, batches and probes (default: %(default)s)",
+        "split": "what is held out: identities, or identities in all skins (default: %(default)s)",
+        "split-seed": "draws what is held out, the swaps and the probes (default: %(default)s)",
+        "seed": "draws the weights and the batches (default: %(default)s)",
         "set": "a hyper-parameter; repeatable",
         "run": "folder under reports/ (default: named after the settings)",
         "device": "default: the first of cuda, mps and cpu",
@@ -47,6 +50,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("archive", type=Path, metavar="PATH")
     add("download", action="store_true")
     add("preset", choices=tuple(PRESETS), default="fast")
+    add("split", choices=SPLITS, default="identity")
+    add("split-seed", type=int, default=0, metavar="N")
     add("seed", type=int, default=0, metavar="N")
     add("set", action="append", default=[], metavar="NAME=VALUE", dest="overrides")
     add("run", metavar="NAME")
@@ -73,11 +78,19 @@ def run_all(options: argparse.Namespace) -> Path:
     if source == "drawn" and not options.source:
         _say("no archive of 2D Sprites is present: the sprites are drawn by code (--source drawn)")
 
-    run = options.run or run_name(source, options.preset, options.seed, overrides)
+    preset, seed, split, split_seed = (
+        options.preset,
+        options.seed,
+        options.split,
+        options.split_seed,
+    )
+    run = options.run or run_name(source, preset, seed, overrides, split, split_seed)
     settings = {
         "source": source,
-        "preset": options.preset,
-        "seed": options.seed,
+        "preset": preset,
+        "split": split,
+        "split_seed": split_seed,
+        "seed": seed,
         "overrides": overrides,
         "run": run,
     }
@@ -96,6 +109,7 @@ def _check(options: argparse.Namespace) -> dict[str, str]:
         overrides[name.strip()] = value.strip()
     hp = make_hparams(options.preset, **overrides)
     check_seed(options.seed)
+    check_seed(options.split_seed, "split_seed")
     check_processes(options.processes, hp)
     if options.fresh and options.start != "01":
         raise UserError("--fresh starts again from the first notebook: leave out --from")
@@ -117,8 +131,10 @@ def _run(options: argparse.Namespace, settings: dict) -> Path:
         _check_same_settings(settings)
     if options.fresh and folder.exists():
         shutil.rmtree(folder)
-    described = "run '{run}' ({source}, preset {preset}, seed {seed})".format(**settings)
-    _say(f"{described} into {shown_path(folder)}")
+    described = "run '{run}' ({source}, preset {preset}, seed {seed}".format(**settings)
+    if (settings["split"], settings["split_seed"]) != ("identity", 0):
+        described += ", split by {split}, split seed {split_seed}".format(**settings)
+    _say(f"{described}) into {shown_path(folder)}")
 
     for number, name in enumerate(NOTEBOOKS, 1):
         if name[:2] < options.start:
@@ -170,9 +186,9 @@ def _save_time(run: str, name: str, seconds: float) -> None:
 def _train(settings: dict, processes: int) -> None:
     """Train in several processes, so that notebook 2 finds the run finished."""
     _say(f"training in {processes} processes")
-    names = ("source", "preset", "seed")
+    names = ("source", "preset", "split", "split_seed", "seed")
     command = [sys.executable, "-P", "-m", "lib.commands.train", settings["run"]]
-    command += [f"--{name}={settings[name]}" for name in names]
+    command += [f"--{name.replace('_', '-')}={settings[name]}" for name in names]
     command += [f"--overrides={json.dumps(settings['overrides'])}", f"--processes={processes}"]
     if subprocess.run(command).returncode:
         raise UserError(

@@ -18,7 +18,7 @@ from torch.distributed import run as torchrun
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from lib.config import PRESETS, check_processes, check_seed, make_hparams
-from lib.data.sprites import SOURCES, load_sprites, split_by_identity
+from lib.data.sprites import SOURCES, SPLITS, load_sprites, split_sprites
 from lib.evaluation.swaps import swap_monitor, validation_swaps
 from lib.method.parallel import join_processes
 from lib.method.runs import new_run
@@ -36,6 +36,8 @@ def main() -> None:
     add("run", help="the name of the run: its folder under reports/")
     add("--source", choices=SOURCES, required=True)
     add("--preset", choices=tuple(PRESETS), default="fast")
+    add("--split", choices=SPLITS, default="identity")
+    add("--split-seed", type=int, default=0)
     add("--seed", type=int, default=0)
     add("--overrides", type=json.loads, default={}, metavar="JSON", help="hyper-parameters by name")
     add("--processes", type=int, default=1, metavar="N", help="default: 1")
@@ -45,6 +47,7 @@ def main() -> None:
         if not isinstance(options.overrides, dict):
             raise UserError(f"--overrides takes a JSON object, not {options.overrides}")
         check_seed(options.seed)
+        check_seed(options.split_seed, "split_seed")
         check_processes(options.processes, make_hparams(options.preset, **options.overrides))
         if options.processes > 1 and "WORLD_SIZE" not in os.environ:
             start_processes(options.processes, sys.argv[1:])
@@ -58,9 +61,10 @@ def train(options: argparse.Namespace) -> None:
         hp = make_hparams(options.preset, **options.overrides)
         device = join_processes()
         sprites = load_sprites(options.source)
-        splits = split_by_identity(sprites, options.seed)
-        run = new_run(options.run, sprites, options.preset, options.seed, hp)
-        watched = validation_swaps(sprites, splits["validation"], hp, options.seed)
+        split, split_seed = options.split, options.split_seed
+        splits = split_sprites(sprites, split, split_seed)
+        run = new_run(options.run, sprites, options.preset, options.seed, hp, split, split_seed)
+        watched = validation_swaps(sprites, splits["validation"], hp, split_seed)
         fit(run, sprites, splits["train"], device, swap_monitor(sprites, watched))
     finally:
         if distributed.is_initialized():

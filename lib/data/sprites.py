@@ -36,6 +36,7 @@ POSES = np.array(  # (178,): index into ACTIONS, index into VIEWS, frame
 )
 N_POSES = len(POSES)
 SOURCES = ("sprites", "drawn")
+SPLITS = ("identity", "outfit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,12 @@ class Sprites:
     def character_identity(self) -> np.ndarray:
         """(C,) int64: 0..n_identities-1."""
         return np.unique(self.labels[:, :-1], axis=0, return_inverse=True)[1].reshape(-1)
+
+    @property
+    def character_outfit(self) -> np.ndarray:
+        """(C,) int64 from 0: equal for characters that differ in skin and weapon alone."""
+        worn = [k for k, name in enumerate(self.attributes[:-1]) if name != "skin"]
+        return np.unique(self.labels[:, worn], axis=0, return_inverse=True)[1].reshape(-1)
 
     @property
     def character(self) -> np.ndarray:
@@ -106,32 +113,46 @@ def bayes_ceiling(distinct: np.ndarray, target: np.ndarray) -> float:
     return float(best.sum() / len(target))
 
 
-def split_by_identity(sprites: Sprites, seed: int) -> dict[str, np.ndarray]:
-    """Sorted image indices of train, validation (10 % of the identities) and test (15 %).
+def split_sprites(sprites: Sprites, split: str, seed: int) -> dict[str, np.ndarray]:
+    """Sorted image indices of train, validation (10 % of the units) and test (15 %).
+
+    - identity: the units are identities. Most of the test differ in one attribute from an identity
+      of train, so a swap may be little more than a new colour.
+    - outfit: the units are outfits, that is identities in all skins. No outfit of test is in train.
 
     A split by character would separate twins, half of whose images are equal. Even different
     identities share a few images, where the weapon and more is hidden. So an image that is in test
     is left out of validation and train, and one that is in validation is left out of train.
 
-    Raises: UserError for fewer than six identities, because each split needs two for a swap.
+    Raises: UserError for an unknown split, and for fewer than six units, because each part needs
+        two for a swap.
     """
-    count = sprites.n_identities
+    check_split(split)
+    by_character = {"identity": sprites.character_identity, "outfit": sprites.character_outfit}
+    unit = by_character[split][sprites.character]
+    count = int(unit.max()) + 1
     if count < 6:
+        names = {"identity": "identities", "outfit": "outfits"}
         raise UserError(
-            f"{count} identities cannot be split into train, validation and test: give at least 6"
-            " (12 characters)"
+            f"{count} {names[split]} cannot be split into train, validation and test: give at least"
+            " 6"
         )
     order = np.random.default_rng(seed).permutation(count)
     test, validation = max(2, round(0.15 * count)), max(2, round(0.10 * count))
     test_part, validation_part, train_part = np.split(order, [test, test + validation])
 
-    split, taken = {}, np.zeros(sprites.distinct.max() + 1, dtype=bool)
+    index, taken = {}, np.zeros(sprites.distinct.max() + 1, dtype=bool)
     parts = {"test": test_part, "validation": validation_part, "train": train_part}
-    for name, identities in parts.items():
-        is_member = np.isin(sprites.identity, identities)
-        split[name] = np.flatnonzero(is_member & ~taken[sprites.distinct])
-        taken[sprites.distinct[split[name]]] = True
-    return {name: split[name] for name in ("train", "validation", "test")}
+    for name, units in parts.items():
+        index[name] = np.flatnonzero(np.isin(unit, units) & ~taken[sprites.distinct])
+        taken[sprites.distinct[index[name]]] = True
+    return {name: index[name] for name in ("train", "validation", "test")}
+
+
+def check_split(split: str) -> None:
+    """Raises UserError where there is no such split."""
+    if split not in SPLITS:
+        raise UserError(f"there is no split '{split}': choose one of {', '.join(SPLITS)}")
 
 
 def sprites_to_arrays(sprites: Sprites) -> dict[str, np.ndarray]:

@@ -44,6 +44,8 @@ class Run:
     hp: HParams
     model: CycleVAE
     data: str  # fingerprint of the training images
+    split: str = "identity"  # see `lib.data.sprites.split_sprites`
+    split_seed: int = 0
     device: str = "cpu"
     step: int = 0
     seconds: float = 0.0
@@ -59,10 +61,19 @@ class Run:
         return run_dir(self.name)
 
 
-def new_run(name: str, sprites: Sprites, preset: str, seed: int, hp: HParams) -> Run:
-    """A run that is not trained yet; `seed` draws its weights."""
+def new_run(
+    name: str,
+    sprites: Sprites,
+    preset: str,
+    seed: int,
+    hp: HParams,
+    split: str = "identity",
+    split_seed: int = 0,
+) -> Run:
+    """A run that is not trained yet; `seed` draws its weights and, later, its batches."""
     torch.manual_seed(seed)
-    return Run(name, sprites.source, preset, seed, hp, CycleVAE(hp), sprites.fingerprint)
+    model, data = CycleVAE(hp), sprites.fingerprint
+    return Run(name, sprites.source, preset, seed, hp, model, data, split, split_seed)
 
 
 def training_lock(run: Run) -> contextlib.AbstractContextManager[None]:
@@ -228,7 +239,7 @@ def resume(run: Run, optimizers: Optimizers, generator: torch.Generator) -> None
 
 
 def _check_settings(run: Run, state: dict) -> None:
-    names = ("source", "preset", "seed", "data")
+    names = ("source", "preset", "seed", "split", "split_seed", "data")
     wanted = {name: getattr(run, name) for name in names} | dataclasses.asdict(run.hp)
     stored = {name: state[name] for name in names} | dataclasses.asdict(state["hp"])
     different = [

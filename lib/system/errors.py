@@ -110,7 +110,7 @@ def _children() -> list[psutil.Process]:
 
 
 def _halt(process: psutil.Process) -> None:
-    """Halts it and waits for that, at most a second: it may be in the middle of starting another."""
+    """Halts it and waits for that, at most a second: it may be starting another process."""
     end = time.monotonic() + 1
     with contextlib.suppress(psutil.Error):
         process.suspend()

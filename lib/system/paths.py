@@ -34,11 +34,20 @@ NOTEBOOKS = (
 )
 
 
-def run_name(source: str, preset: str, seed: int, overrides: dict[str, object]) -> str:
+def run_name(
+    source: str,
+    preset: str,
+    seed: int,
+    overrides: dict[str, object],
+    split: str = "identity",
+    split_seed: int = 0,
+) -> str:
     """The default name of a run: its source, and every setting that is not the default."""
-    if preset == "fast" and seed == 0 and not overrides:
-        return source
     changed = [f"{name}={value}" for name, value in sorted(overrides.items())]
+    if (split, split_seed) != ("identity", 0):
+        changed.insert(0, f"{split}{split_seed}")
+    if preset == "fast" and seed == 0 and not changed:
+        return source
     name = "-".join([source, preset, f"seed{seed}", *changed])
     if len(name) <= LONGEST_NAME:
         return name

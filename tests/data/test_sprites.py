@@ -445,7 +445,7 @@ def assert_sound(data, split):
 
 def test_no_drawn_image_of_test_is_in_train(drawn_sprites):
     data = drawn_sprites
-    split = sprites.split_by_identity(data, seed=0)
+    split = sprites.split_sprites(data, "identity", 0)
     assert_sound(data, split)
     assert [len(set(data.identity[split[name]])) for name in split] == [144, 19, 29]
 
@@ -463,7 +463,7 @@ def test_no_real_image_of_test_is_in_train(real_images):
         "",
     )
     for seed in range(3):
-        split = sprites.split_by_identity(data, seed)
+        split = sprites.split_sprites(data, "identity", seed)
         assert list(split) == ["train", "validation", "test"]
         assert [len(set(data.identity[indices])) for indices in split.values()] == [26, 4, 5]
         assert_sound(data, split)
@@ -473,7 +473,7 @@ def test_images_shared_by_identities_stay_in_test_alone():
     images = unique(40)
     images[:, 5] = 9999  # one picture that every character shows in pose 5
     data = planted(images)
-    split = sprites.split_by_identity(data, seed=1)
+    split = sprites.split_sprites(data, "identity", 1)
     assert_sound(data, split)
     assert {name: bool((data.pose[indices] == 5).any()) for name, indices in split.items()} == {
         "train": False,
@@ -481,8 +481,8 @@ def test_images_shared_by_identities_stay_in_test_alone():
         "test": True,
     }
     assert sum(map(len, split.values())) == 40 * N_POSES - 34  # 3 of 20 identities are in test
-    assert np.array_equal(split["train"], sprites.split_by_identity(data, seed=1)["train"])
-    assert not np.array_equal(split["test"], sprites.split_by_identity(data, seed=2)["test"])
+    assert np.array_equal(split["train"], sprites.split_sprites(data, "identity", 1)["train"])
+    assert not np.array_equal(split["test"], sprites.split_sprites(data, "identity", 2)["test"])
 
 
 def test_sizes_of_the_published_split():
@@ -495,7 +495,7 @@ def test_sizes_of_the_published_split():
         np.arange(672 * N_POSES),
         "",
     )
-    split = sprites.split_by_identity(data, seed=0)
+    split = sprites.split_sprites(data, "identity", 0)
     assert {name: len(indices) // (2 * N_POSES) for name, indices in split.items()} == {
         "train": 252,
         "validation": 34,
@@ -505,9 +505,9 @@ def test_sizes_of_the_published_split():
 
 def test_too_few_identities_cannot_be_split():
     with pytest.raises(UserError, match="5 identities cannot be split"):
-        sprites.split_by_identity(planted(unique(10)), seed=0)
+        sprites.split_sprites(planted(unique(10)), seed=0)
     assert all(
-        len(indices) for indices in sprites.split_by_identity(planted(unique(12)), seed=0).values()
+        len(indices) for indices in sprites.split_sprites(planted(unique(12)), seed=0).values()
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lib.config import make_hparams
-from lib.data.sprites import N_POSES, split_by_identity
+from lib.data.sprites import N_POSES, split_sprites
 from lib.evaluation import judge
 from lib.evaluation.swaps import true_images
 from lib.system import paths
@@ -22,7 +22,7 @@ def judged(few_sprites, tmp_path_factory):
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "DATA", tmp_path_factory.mktemp("data"))
-        train = split_by_identity(few_sprites, 0)["train"]
+        train = split_sprites(few_sprites, "identity", 0)["train"]
         trained = judge.load_judge(few_sprites, train, HP, 0, CPU)
         patch.setattr(judge, "_fit", lambda *_: pytest.fail("the judge was trained again"))
         again = judge.load_judge(few_sprites, train, HP, 0, CPU)
@@ -72,7 +72,7 @@ def test_another_character_or_pose_is_seen_and_doubted(judged, few_sprites):
 
 def test_stored_weights_of_other_networks_are_not_loaded(few_sprites, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "DATA", tmp_path)
-    train = split_by_identity(few_sprites, 0)["train"]
+    train = split_sprites(few_sprites, "identity", 0)["train"]
     fitted = []
     monkeypatch.setattr(judge, "_fit", lambda *_: fitted.append(1))
     first = judge.load_judge(few_sprites, train, HP, 0, CPU)

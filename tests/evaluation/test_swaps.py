@@ -6,7 +6,7 @@ import torch
 
 from lib.config import make_hparams
 from lib.data.images import to_float
-from lib.data.sprites import N_POSES, POSES, split_by_identity
+from lib.data.sprites import N_POSES, POSES, split_sprites
 from lib.evaluation.baselines import predictor_errors, predictors
 from lib.evaluation.swaps import (
     best_error,
@@ -49,7 +49,7 @@ class Planted(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def splits(few_sprites):
-    return split_by_identity(few_sprites, 0)
+    return split_sprites(few_sprites, "identity", 0)
 
 
 def test_swaps_are_of_different_identities_and_poses_and_their_truth_is_right(few_sprites, splits):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.data.sprites import bayes_ceiling, split_by_identity
+from lib.data.sprites import bayes_ceiling, split_sprites
 from lib.evaluation.targets import IDENTITY_TARGETS, control_targets, probe_targets, unseen_poses
 
 
@@ -41,7 +41,7 @@ def test_bayes_ceiling():
 
 
 def test_no_probe_is_tested_on_an_image_it_was_trained_on(few_sprites):
-    for parts in (unseen_poses(few_sprites, seed=0), split_by_identity(few_sprites, 0)):
+    for parts in (unseen_poses(few_sprites, seed=0), split_sprites(few_sprites, "identity", 0)):
         train, validation, test = (set(few_sprites.distinct[part]) for part in parts.values())
         assert test and not train & test and not train & validation and not validation & test
     assert set(IDENTITY_TARGETS) < set(probe_targets(few_sprites))

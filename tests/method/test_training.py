@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lib.config import make_hparams
-from lib.data.sprites import N_POSES, split_by_identity
+from lib.data.sprites import N_POSES, split_sprites
 from lib.method.parallel import Objective
 from lib.method.runs import load_run, new_run
 from lib.method.sampling import Sampler
@@ -54,7 +54,7 @@ def weights(run):
 
 def train(sprites, **settings):
     run = tiny_run(sprites, **settings)
-    return fit(run, sprites, split_by_identity(sprites, 0)["train"], CPU)
+    return fit(run, sprites, split_sprites(sprites, "identity", 0)["train"], CPU)
 
 
 def test_each_optimizer_holds_its_part(few_sprites):
@@ -123,14 +123,20 @@ def test_killed_and_resumed_is_as_never_stopped(few_sprites, reports, finished, 
 
     stopped = tiny_run(few_sprites, name="stopped")
     with pytest.raises(KeyboardInterrupt):
-        fit(stopped, few_sprites, split_by_identity(few_sprites, 0)["train"], CPU, on_log=kill)
+        fit(
+            stopped,
+            few_sprites,
+            split_sprites(few_sprites, "identity", 0)["train"],
+            CPU,
+            on_log=kill,
+        )
     assert not (reports / "stopped" / "model.pt").exists()
     resumed = tiny_run(few_sprites, name="stopped")
     resumed_from = []
     fit(
         resumed,
         few_sprites,
-        split_by_identity(few_sprites, 0)["train"],
+        split_sprites(few_sprites, "identity", 0)["train"],
         CPU,
         on_log=lambda row: resumed_from.append(row["images"]),
     )
@@ -149,7 +155,7 @@ def test_a_finished_run_is_not_repeated_and_loads(few_sprites, finished):
     fit(
         again,
         few_sprites,
-        split_by_identity(few_sprites, 0)["train"],
+        split_sprites(few_sprites, "identity", 0)["train"],
         CPU,
         on_log=lambda row: pytest.fail("it trained again"),
     )
@@ -203,7 +209,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(few_sprites, reports):
     with pytest.raises(
         UserError, match=r"not finite at step \d+ of run 'tiny': lower learning_rate"
     ):
-        fit(run, broken, split_by_identity(broken, 0)["train"], CPU)
+        fit(run, broken, split_sprites(broken, "identity", 0)["train"], CPU)
     assert not (reports / "tiny" / "model.pt").exists()
 
 
