@@ -1,117 +1,181 @@
-"""Compare finished runs that differ only in their seed.
+"""Train on several seeds and splits, and say how much of a result is chance.
 
-    ./run_all.sh --archive PATH --seed 1        # and so on
-    .venv/bin/python -m benchmarks.seeds sprites sprites-fast-seed1 --json benchmarks/seeds.json
+    .venv/bin/python -m benchmarks.seeds --source sprites --json benchmarks/seeds.json
 
-A seed sets the split, the weights, the batches, the swaps and the probes. Runs of several presets
-or sources may be named together; each kind gets its own table. Intervals are Student's t over the
-seeds, so they include the variation between trainings.
+A seed draws the weights and the batches; the split and the swaps stay the same. So differences are
+paired: by training, and by swap. Three groups are trained: seeds on the default split, seeds on the
+split by outfit, and one seed on other splits by identity. What is done is kept in
+`reports/seeds-*/`, and a second call continues from there.
 """
 
 import argparse
+import multiprocessing
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
-from lib.evaluation.intervals import t_interval
-from lib.report.numbers import attribute_probes, fixed, rescaled_accuracy, span
-from lib.report.tables import JUDGED, Table
+import numpy as np
+
+from lib.config import PRESETS, make_hparams
+from lib.data.sources import create_sprites
+from lib.data.sprites import SOURCES, load_sprites, split_sprites
+from lib.evaluation import baselines, probes, swaps
+from lib.evaluation.codes import encode_all
+from lib.evaluation.intervals import t_interval, training_interval
+from lib.method.runs import new_run
+from lib.method.training import fit
+from lib.report.numbers import fixed, span
+from lib.report.summary import headline_probes
+from lib.report.tables import Table
+from lib.system.devices import choose_device
 from lib.system.errors import UserError, cli_errors
-from lib.system.files import read_json, write_json
+from lib.system.files import cached, write_json
 from lib.system.paths import run_dir
+from lib.system.processes import end_with_parent, interrupts_blocked
 
-SETTINGS = ("source", "preset", "overrides")
 SOURCE_NAMES = {"sprites": "2D Sprites", "drawn": "the drawn sprites"}
+ERRORS = ("swap", "reconstruction", "retrieval")  # mean squared errors of the same swaps
 
 
-def measured(results: dict) -> dict[str, float | None]:
-    """The compared numbers of a run, {name: dB or %}; None if a probe did not train.
+class Training(NamedTuple):
+    """One training: what it is called, and what it starts from."""
 
-    Attribute leakage is in % of the range from baseline to ceiling.
+    source: str
+    preset: str
+    split: str
+    split_seed: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return "-".join(["seeds", *map(str, self)])
+
+
+def measure(training: Training) -> dict[str, np.ndarray]:
+    """One training and its measurements.
+
+    Returns: the errors (n,) of n test swaps for each of ERRORS, the identities (n,) of their
+        characters, the device, and {name: (1,)} for each other number, as a share.
     """
-    swap, probes = results["swap"], results["probes"]
-    psnr = {
-        "swap, dB": swap["test"]["psnr"],
-        "reconstruction, dB": results["reconstruction"]["test"]["psnr"],
-        "retrieval, dB": swap["predictors"]["retrieval"]["psnr"],
-    }
-    shares = {row["what"]: row["value"] for row in results["headline"][1:]}
-    shares |= {
-        f"judge's accuracy on swaps: {name}": results["judge"]["swap"][key]
-        for key, name in JUDGED.items()
-    }
-    shares |= {
-        f"largest attribute leakage from z ({name})": max(
-            map(rescaled_accuracy, attribute_probes(probes, code))
+    source, preset, split, split_seed, seed = training
+    hp, sprites, device = make_hparams(preset), load_sprites(source), choose_device()
+    folder = run_dir(training.name)
+
+    def train_and_measure() -> dict[str, np.ndarray]:
+        parts = split_sprites(sprites, split, split_seed)
+        run = new_run(training.name, sprites, preset, seed, hp, split, split_seed)
+        run = fit(run, sprites, parts["train"], device)
+        chosen = swaps.sample_swaps(sprites, parts["test"], hp.swap_samples, split_seed)
+        predicted = swaps.swap_predictor(run.model, sprites, chosen)
+        predict = {
+            "swap": predicted,
+            "reconstruction": swaps.swap_predictor(run.model, sprites, chosen.reconstructions),
+            "retrieval": baselines.predictors(sprites, parts["train"], chosen)["retrieval"],
+        }
+        errors = {
+            name: swaps.errors_in_chunks(sprites, chosen, predict[name])[:, 0] for name in ERRORS
+        }
+        codes = encode_all(run, sprites)._asdict()
+        entries = probes.fit_all(codes, sprites, parts, hp, split_seed)
+        read = {row["what"]: row["value"] for row in headline_probes(entries)}
+        scores = swaps.part_scores(sprites, chosen, predicted)
+        read |= {f"{name} nearer to the s image": e["score"] for name, e in scores.items()}
+        identities = dict(
+            zip(("s_identity", "z_identity"), chosen.identities(sprites), strict=True)
         )
-        for code, name in (("z_mu", "mean"), ("z", "sample"))
-    }
-    in_percent = {
-        f"{name}, %": None if share is None else 100 * share for name, share in shares.items()
-    }
-    return psnr | in_percent
+        shares = {name: np.array([np.nan if x is None else x]) for name, x in read.items()}
+        return errors | identities | {"device": np.array(run.device)} | shares
+
+    stamp = f"{sprites.fingerprint} {hp}"
+    found = cached(folder / "measured.npz", stamp, train_and_measure)
+    return {name: array for name, array in found.items() if name != "stamp"}
 
 
-def compare(runs: list[dict]) -> list[dict]:
-    """A group for each kind of run: its `SETTINGS`, seeds, and rows of numbers.
+def compare(trainings: list[Training], measured: list[Mapping[str, np.ndarray]]) -> list[dict]:
+    """Rows {what, values (of each training), mean, ci95} of trainings on one split.
 
-    Returns: rows {what, values (of each seed), mean, ci95}; a row has no mean if a probe did not
-        train.
-    Raises: `UserError` if two runs of a kind have the same seed or different hyper-parameters.
+    PSNR and gains have intervals over trainings and identities, shares over trainings (Student's
+    t). A row has no mean if a probe is no evidence.
     """
-    kinds: dict[str, list[dict]] = {}
-    for results in runs:
-        kinds.setdefault(str([results[name] for name in SETTINGS]), []).append(results)
-    groups = []
-    for same_kind in kinds.values():
-        same_kind.sort(key=lambda results: results["seed"])
-        first, seeds = same_kind[0], [results["seed"] for results in same_kind]
-        if len(set(seeds)) < len(seeds):
-            raise UserError(
-                f"two of the runs of {first['source']}, preset {first['preset']}, have the same"
-                " seed: name one of them"
-            )
-        if any(
-            results["training"]["hparams"] != first["training"]["hparams"] for results in same_kind
-        ):
-            raise UserError(
-                f"the runs of {first['source']}, preset {first['preset']}, differ in their"
-                " hyper-parameters: run them again"
-            )
-        columns = [measured(results) for results in same_kind]
-        rows = []
-        for name in columns[0]:
-            values = [column[name] for column in columns]
-            mean, low, high = (None, None, None) if None in values else t_interval(values)
-            if mean is not None and name.endswith("%"):
-                low, high = max(low, 0.0), min(high, 100.0)
-            rows.append({"what": name, "values": values, "mean": mean, "ci95": [low, high]})
-        groups.append({**{name: first[name] for name in SETTINGS}, "seeds": seeds, "rows": rows})
-    return groups
+    identities = [measured[0][name] for name in ("s_identity", "z_identity")]
+    errors = {name: np.stack([each[name] for each in measured]) for name in ERRORS}
+    ones = np.ones_like(errors["swap"])
+    pairs = {f"{name}, dB": (errors[name], ones) for name in ERRORS}
+    pairs["gain over retrieval, dB"] = errors["swap"], errors["retrieval"]
+    rows = []
+    for name, (each, reference) in pairs.items():
+        values = [
+            training_interval(e[None], *identities, r[None])[0]
+            for e, r in zip(each, reference, strict=True)
+        ]
+        mean, *interval = training_interval(each, *identities, reference)
+        rows.append({"what": name, "values": values, "mean": mean, "ci95": interval})
+    for name in measured[0]:
+        if name not in (*ERRORS, "s_identity", "z_identity", "device"):
+            values = [100 * float(each[name][0]) for each in measured]
+            rows.append({"what": f"{name}, %", **_share_row(values)})
+    return rows
+
+
+def _share_row(values: list[float]) -> dict:
+    if np.isnan(values).any() or len(values) == 1:
+        shown = [None if np.isnan(value) else value for value in values]
+        return {"values": shown, "mean": None, "ci95": None}
+    mean, low, high = t_interval(values)
+    return {"values": values, "mean": mean, "ci95": [max(low, 0.0), min(high, 100.0)]}
+
+
+def group(trainings: list[Training], measured: list[Mapping[str, np.ndarray]]) -> dict:
+    """The numbers of trainings that differ in their seed; on several splits, each by itself."""
+    first = trainings[0]
+    content = {"source": first.source, "preset": first.preset, "split": first.split}
+    if len({training.split_seed for training in trainings}) == 1:
+        columns = [f"seed {training.seed}" for training in trainings]
+        return {**content, "columns": columns, "rows": compare(trainings, measured)}
+    columns = [f"split {training.split_seed}" for training in trainings]
+    parts = [compare([t], [m]) for t, m in zip(trainings, measured, strict=True)]
+    rows = [
+        {"what": rows[0]["what"], "values": [row["values"][0] for row in rows]}
+        | {"mean": None, "ci95": None}
+        for rows in zip(*parts, strict=True)
+    ]
+    return {**content, "columns": columns, "rows": rows}
 
 
 def kind(group: dict) -> str:
-    settings = "".join(f", {name} {value}" for name, value in group["overrides"].items())
-    return f"preset {group['preset']}{settings} on {SOURCE_NAMES[group['source']]}"
+    return f"preset {group['preset']} on {SOURCE_NAMES[group['source']]}, split by {group['split']}"
 
 
 def seeds_finding(groups: list[dict]) -> list[str]:
-    """The PSNR of swaps over several seeds, for each kind of run."""
+    """Swaps over several seeds, and whether they beat retrieval."""
     text = []
     for group in groups:
-        swap = next(row for row in group["rows"] if row["what"] == "swap, dB")
-        low, high = map(fixed, swap["ci95"])
-        text.append(
-            f"Over {len(group['seeds'])} seeds, swaps of {kind(group)} reach {fixed(swap['mean'])}"
-            f" dB on average (95 % interval {low} to {high})."
-        )
+        rows = {row["what"]: row for row in group["rows"]}
+        swap, paired = rows["swap, dB"], rows["gain over retrieval, dB"]
+        if swap["mean"] is None:
+            values = [f"{fixed(value)} dB" for value in paired["values"]]
+            text.append(f"On other splits by identity, the gain is {' and '.join(values)}.")
+            continue
+        (low, high), (least, most) = swap["ci95"], paired["ci95"]
+        beats = "Swaps beat" if least > 0 else "Swaps are not shown to beat"
+        text += [
+            f"Over {len(group['columns'])} seeds, swaps of {kind(group)} reach"
+            f" {fixed(swap['mean'])} dB (95 % interval over trainings and identities {fixed(low)}"
+            f" to {fixed(high)}).",
+            f"{beats} retrieval there: the paired gain is {fixed(paired['mean'])} dB"
+            f" ({fixed(least)} to {fixed(most)}).",
+        ]
     return text
 
 
 def seeds_tables(groups: list[dict]) -> list[dict]:
-    """A table for each group: the value of every seed, their mean and its interval."""
+    """A table for each group: the value of every training, their mean and its interval."""
     return [
         {
-            "caption": f"Unseen identities, {kind(group)}.",
-            "head": ["", *(f"seed {seed}" for seed in group["seeds"]), "mean", "95 %"],
+            "caption": f"Unseen {'outfits' if group['split'] == 'outfit' else 'identities'},"
+            f" {kind(group)}.",
+            "head": ["", *group["columns"], "mean", "95 %"],
             "rows": [
                 [row["what"], *map(_shown, row["values"]), _shown(row["mean"]), _interval(row)]
                 for row in group["rows"]
@@ -123,12 +187,13 @@ def seeds_tables(groups: list[dict]) -> list[dict]:
 
 def summary_table(groups: list[dict]) -> Table:
     """Mean and interval of every group beside each other, for the README."""
-    head = [f"{kind(g)}, seeds {g['seeds'][0]} to {g['seeds'][-1]}" for g in groups]
+    groups = [group for group in groups if group["rows"][0]["mean"] is not None]
+    head = [f"split by {group['split']}, {len(group['columns'])} seeds" for group in groups]
     rows = [
         [rows[0]["what"], *(f"{_shown(row['mean'])} ({_interval(row)})" for row in rows)]
         for rows in zip(*(group["rows"] for group in groups), strict=True)
     ]
-    return ["mean (95 % over seeds)", *head], rows
+    return [f"mean (95 %), {SOURCE_NAMES[groups[0]['source']]}", *head], rows
 
 
 def _shown(value: float | None) -> str:
@@ -136,7 +201,7 @@ def _shown(value: float | None) -> str:
 
 
 def _interval(row: dict) -> str:
-    return "" if row["mean"] is None else span(*map(fixed, row["ci95"]))
+    return "" if row["ci95"] is None else span(*map(fixed, row["ci95"]))
 
 
 def describe(groups: list[dict]) -> dict:
@@ -144,25 +209,46 @@ def describe(groups: list[dict]) -> dict:
     return {"groups": groups, "finding": seeds_finding(groups), "tables": seeds_tables(groups)}
 
 
+def planned(source: str, preset: str, seeds: int, splits: int) -> list[list[Training]]:
+    """The trainings of each group."""
+    default, outfits = (
+        [Training(source, preset, split, 0, seed) for seed in range(seeds)]
+        for split in ("identity", "outfit")
+    )
+    others = [Training(source, preset, "identity", number, 0) for number in range(1, splits)]
+    return [group for group in (default, outfits, others) if group]
+
+
+def measure_all(trainings: list[Training], processes: int) -> list[dict[str, np.ndarray]]:
+    """`measure` of each training, several at once."""
+    if processes == 1:
+        return [measure(training) for training in trainings]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, end_with_parent) as pool, interrupts_blocked():
+        return list(pool.map(measure, trainings))
+
+
 def main() -> None:
     prog, summary = "python -m benchmarks.seeds", (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(prog=prog, description=summary, allow_abbrev=False)
-    parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="folders under reports/ of finished runs"
-    )
-    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the numbers there")
+    add = parser.add_argument
+    add("--source", choices=SOURCES, default="drawn")
+    add("--preset", choices=tuple(PRESETS), default="fast")
+    add("--seeds", type=int, default=3, help="trainings on a split (default: %(default)s)")
+    add("--splits", type=int, default=3, help="splits by identity (default: %(default)s)")
+    add("--processes", type=int, default=1, help="trainings at once (default: %(default)s)")
+    add("--json", type=Path, metavar="PATH", required=True, help="the numbers are written there")
     options = parser.parse_args()
-    remedy = "name runs that ./run_all.sh finished"
-    groups = compare(
-        [read_json(run_dir(run) / "results.json", remedy) for run in dict.fromkeys(options.runs)]
-    )
-    content = describe(groups)
-    for table in content["tables"]:
-        print(table["caption"])
-        for name, *cells in (table["head"], *table["rows"]):
-            print(f"{name:48}", *(f"{cell:>12}" for cell in cells))
-    if options.json:
-        write_json(options.json, content)
+    if min(options.seeds, options.splits, options.processes) < 1:
+        raise UserError("--seeds, --splits and --processes must be at least 1")
+    create_sprites(options.source)
+    plan = planned(options.source, options.preset, options.seeds, options.splits)
+    trainings = [training for part in plan for training in part]
+    measured = dict(zip(trainings, measure_all(trainings, options.processes), strict=True))
+    content = describe([group(part, [measured[each] for each in part]) for part in plan])
+    content["devices"] = sorted({str(each["device"]) for each in measured.values()})
+    write_json(options.json, content)
+    print("\n".join(content["finding"]))
 
 
 if __name__ == "__main__":

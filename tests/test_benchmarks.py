@@ -144,39 +144,60 @@ def test_larger_images_are_the_sprites_over_and_over_with_every_pixel_repeated(
         )
 
 
-def test_runs_that_differ_in_their_seed_give_an_interval():
-    def run(seed, psnr, preset="fast", **hparams):
-        results = json.loads(
-            (paths.ROOT / "reports" / "_committed" / "drawn" / "results.json").read_text()
-        )
-        results |= {"seed": seed, "preset": preset}
-        results["swap"]["test"]["psnr"] = psnr
-        results["training"]["hparams"] |= hparams
-        return results
+def measured(gain=1.0, leak=0.2, n=400, seed=0):
+    """What `benchmarks.seeds` measures of a training that beats retrieval by so many dB."""
+    rng = np.random.default_rng(0)
+    s, z = rng.integers(12, size=(2, n))
+    retrieval = 0.002 * np.exp(0.3 * rng.normal(size=12)[s])
+    noise = np.exp(0.01 * np.random.default_rng(seed).normal(size=n))
+    errors = {"swap": retrieval * noise / 10 ** (gain / 10), "reconstruction": retrieval / 2}
+    identities = {"s_identity": s, "z_identity": z, "device": np.array("cpu")}
+    return {**errors, "retrieval": retrieval, **identities, "leak of s": np.array([leak])}
 
-    silent = run(0, 29.0)
-    silent["headline"][2]["value"] = None  # a probe that did not train
-    long, fast = seeds.compare([run(7, 30.0, "long"), run(2, 28.0), silent, run(1, 27.0)])
-    assert (long["preset"], long["seeds"], fast["seeds"]) == ("long", [7], [0, 1, 2])
-    rows = {row["what"]: row for row in fast["rows"]}
-    swap = rows["swap, dB"]
-    assert swap["values"] == [29, 27, 28] and swap["mean"] == pytest.approx(28)
-    # t of 2 degrees of freedom
-    assert swap["ci95"] == pytest.approx([28 - 4.303 / 3**0.5, 28 + 4.303 / 3**0.5], abs=1e-3)
-    assert (
-        rows["identity from z, %"]["values"][0] is None
-        and rows["identity from z, %"]["mean"] is None
+
+def test_trainings_on_a_split_give_paired_intervals():
+    trainings = [seeds.Training("drawn", "fast", "identity", 0, seed) for seed in range(3)]
+    gains = (1.0, 1.2, 0.8)
+    each = [measured(gain, seed=k) for k, gain in enumerate(gains)]
+    found = seeds.group(trainings, each)
+    rows = {row["what"]: row for row in found["rows"]}
+    paired, swap = rows["gain over retrieval, dB"], rows["swap, dB"]
+    assert paired["values"] == pytest.approx(gains, abs=0.02)
+    assert paired["mean"] == pytest.approx(1.0, abs=0.02)
+    low, high = paired["ci95"]
+    assert 0 < low < 1 - 4.3 * 0.2 / 3**0.5 + 0.1 and high > 1.3
+    assert np.diff(swap["ci95"]) > np.diff(paired["ci95"])  # identities differ, pairs do not
+    assert "Swaps beat retrieval there: the paired gain is 1.0 dB" in " ".join(
+        seeds.seeds_finding([found])
     )
-    assert all(0 <= row["ci95"][0] <= row["ci95"][1] <= 100 for row in long["rows"])
-    assert "reach 28.0 dB on average (95 % interval" in seeds.seeds_finding([fast])[0]
-    silent_row = seeds.seeds_tables([fast])[0]["rows"][4]
-    assert silent_row == ["identity from z, %", "–", "0.5", "0.5", "–", ""]
-    with pytest.raises(
-        UserError, match="two of the runs of drawn, preset fast, have the same seed"
-    ):
-        seeds.compare([run(1, 28.0), run(1, 28.5)])
-    with pytest.raises(UserError, match="differ in their hyper-parameters"):
-        seeds.compare([run(1, 28.0), run(2, 28.5, z_dim=9)])
+    even = seeds.group(trainings, [measured(g, seed=k) for k, g in enumerate((0.3, -0.2, 0.0))])
+    assert "Swaps are not shown to beat retrieval" in " ".join(seeds.seeds_finding([even]))
+
+
+def test_a_probe_without_evidence_gives_no_mean_and_splits_stand_side_by_side():
+    trainings = [seeds.Training("drawn", "fast", "identity", 0, seed) for seed in range(2)]
+    silent = seeds.group(trainings, [measured(), measured(leak=np.nan)])
+    last = silent["rows"][-1]
+    assert last["values"] == [20, None] and last["mean"] is None and last["ci95"] is None
+    assert seeds.seeds_tables([silent])[0]["rows"][-1] == ["leak of s, %", "20.0", "–", "–", ""]
+    splits = [seeds.Training("drawn", "fast", "identity", k, 0) for k in (1, 2)]
+    others = seeds.group(splits, [measured(1.1), measured(0.7)])
+    assert others["columns"] == ["split 1", "split 2"]
+    assert all(row["mean"] is None for row in others["rows"])
+    content = seeds.describe([silent, others])
+    assert content["finding"][-1] == "On other splits by identity, the gain is 1.1 dB and 0.7 dB."
+    head, rows = seeds.summary_table(content["groups"])
+    assert head[1:] == ["split by identity, 2 seeds"] and len(rows) == len(silent["rows"])
+
+
+def test_seeds_are_planned_on_one_split_then_on_others():
+    default, outfits, others = seeds.planned("drawn", "fast", 3, 2)
+    assert [(t.split, t.split_seed, t.seed) for t in default] == [
+        ("identity", 0, k) for k in range(3)
+    ]
+    assert {(t.split, t.split_seed) for t in outfits} == {("outfit", 0)}
+    assert [(t.split, t.split_seed, t.seed) for t in others] == [("identity", 1, 0)]
+    assert len({t.name for t in [*default, *outfits, *others]}) == 7
 
 
 def test_the_recipe_names_the_largest_gain_and_changes_without_gain():

@@ -123,6 +123,8 @@ def test_a_notebook_of_another_checkout_is_refused(tmp_path):
 def test_a_run_is_named_after_what_differs_from_the_default():
     assert run_name("drawn", "fast", 0, {}) == "drawn"
     assert run_name("drawn", "fast", 1, {}) == "drawn-fast-seed1"
+    assert run_name("drawn", "fast", 0, {}, "outfit") == "drawn-fast-seed0-outfit0"
+    assert run_name("drawn", "fast", 1, {}, "identity", 2) == "drawn-fast-seed1-identity2"
     assert run_name("sprites", "smoke", 0, {"z_dim": 16}) == "sprites-smoke-seed0-z_dim=16"
     assert run_dir("sprites-smoke-seed0-z_dim=16").name == "sprites-smoke-seed0-z_dim=16"
 

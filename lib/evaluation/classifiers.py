@@ -20,7 +20,7 @@ class Fitted(NamedTuple):
 
     output: Tensor  # (n, K) on the test
     validation_loss: float
-    train_loss: float
+    train_output: Tensor  # (m, K)
 
 
 def minimise(
@@ -103,8 +103,7 @@ def fit_networks(
     for name, (validation_loss, weights) in best.items():
         nets[name].load_state_dict(weights)
         with torch.no_grad():
-            train_loss = loss(nets[name](x_train), y[name][0]).item()
-            fitted[name] = Fitted(nets[name](x_test), validation_loss, train_loss)
+            fitted[name] = Fitted(nets[name](x_test), validation_loss, nets[name](x_train))
     return fitted
 
 

@@ -2,12 +2,17 @@
 
 A pixel error does not say what is wrong with a swap. The judge does. It is trained on images of
 training identities and independent of the model, so every run of a source and a split shares it. It
-is as reliable as its accuracy on true images, which the report shows. Many poses of a
-character differ in a few pixels, so it also says whether a pose is right within a tolerance.
+is as reliable as its accuracy on images whose truth is known: true images, true images that are as
+blurred as swaps, and reconstructions of training identities. The report shows all three. Many poses
+of a character differ in a few pixels, so it also says whether a pose is right within a tolerance.
 """
+
+import hashlib
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import brentq
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -16,7 +21,7 @@ from lib.config import HParams
 from lib.data.images import to_float
 from lib.data.sprites import N_POSES, Sprites, bayes_ceiling
 from lib.evaluation.classifiers import minimise
-from lib.evaluation.swaps import Predict, in_chunks
+from lib.evaluation.swaps import Predict, in_chunks, psnr
 from lib.evaluation.targets import attribute_targets
 from lib.method.networks import folded_features
 from lib.system import paths
@@ -26,6 +31,8 @@ BATCH = 32
 LEARNING_RATE = 2e-3
 PASSES = 3  # images that it is trained on, in multiples of hp.probe_images
 TOLERANCE_PIXELS = 10  # of 3,600: two poses that differ in no more count as equal
+BLURS = (0.05, 8.0)  # standard deviations of a Gaussian between which that of a PSNR is sought
+BLURRED_IMAGES = 500  # from which it is found
 
 
 class Judge(nn.Module):
@@ -83,7 +90,8 @@ def load_judge(
     images_seen = PASSES * hp.probe_images
     torch.manual_seed(seed)
     judge = Judge(classes).to(device)
-    stamp = f"{sprites.fingerprint} seed {seed}, {images_seen} images, {judge}"
+    seen = hashlib.sha256(train.tobytes()).hexdigest()
+    stamp = f"{sprites.fingerprint} seed {seed}, {images_seen} images of {seen}, {judge}"
 
     def train_judge() -> dict[str, np.ndarray]:
         _fit(judge, sprites, targets, train, images_seen, seed)
@@ -148,3 +156,23 @@ def judge_images(
     right["both"] = right["identity"] & right["pose_within_tolerance"]
     identity_nll = sum(nll[name] for name in attributes)
     return {**right, "identity_nll": identity_nll, "pose_nll": nll["pose"]}
+
+
+def blurred_images(sprites: Sprites, index: np.ndarray, decibels: float) -> Predict:
+    """The true images with the indices `index`, blurred until they have this PSNR on average."""
+    some = sprites.images[index[:BLURRED_IMAGES]] / np.float32(255)
+
+    def excess(deviation: float) -> float:
+        return psnr(np.square(_blurred(some, deviation) - some).mean()) - decibels
+
+    deviation = brentq(excess, *BLURS, xtol=1e-3)
+
+    def predict(part: slice) -> Tensor:
+        images = sprites.images[index[part]] / np.float32(255)
+        return torch.from_numpy(_blurred(images, deviation)).permute(0, 3, 1, 2)
+
+    return predict
+
+
+def _blurred(images: np.ndarray, deviation: float) -> np.ndarray:
+    return gaussian_filter(images, (0, deviation, deviation, 0))

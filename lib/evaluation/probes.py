@@ -19,10 +19,12 @@ from lib.config import HParams
 from lib.data.sprites import Sprites, bayes_ceiling
 from lib.evaluation.classifiers import fit_networks
 from lib.evaluation.codes import mean_and_std, subsample
-from lib.evaluation.intervals import bootstrap_interval
-from lib.evaluation.targets import IDENTITY_TARGETS, probe_targets, unseen_poses
+from lib.evaluation.intervals import TAIL, bootstrap_interval, share_interval
+from lib.evaluation.targets import IDENTITY_TARGETS, probe_targets, unseen_cells, unseen_poses
 
 KINDS = ("linear", "mlp", "knn")
+LEAKING_CODES = ("s", "z_mu", "z")  # whose identity is also probed in unseen cells
+ATTEMPTS = 8  # probes of one target and code, at most: kinds and splits; each may be right by luck
 WIDTH = 128  # hidden units of an MLP probe
 FREQUENCIES = 64  # random Fourier features of a small code; each gives a cosine and a sine
 SCALES = (0.5, 16.0)  # their standard deviations, radians per standard deviation of the code
@@ -37,7 +39,8 @@ class Probe(NamedTuple):
 
     log_posterior: np.ndarray  # (n, K) for each test image
     validation_cross_entropy: float
-    train_cross_entropy: float
+    train: np.ndarray  # (m,) indices of the images that it was trained on
+    train_gain: np.ndarray  # (m,) their log-likelihood, less that by the frequencies of the classes
 
 
 def fit_all(
@@ -46,24 +49,25 @@ def fit_all(
     """Every kind of probe, of every target, on each of the inputs (N, D): a `score` each.
 
     IDENTITY_TARGETS are tested on unseen poses, all others on unseen identities. There the
-    identity is also named by its attributes (kind "attributes"). `chosen` marks the kind that
-    validation images chose.
+    identity is also named by its attributes (kind "attributes"). In LEAKING_CODES the identity is
+    tested on unseen cells, too. `chosen` marks the kind that validation images chose.
     """
-    targets, poses = probe_targets(sprites), unseen_poses(sprites, seed)
+    targets = probe_targets(sprites)
     seen = [name for name in targets if name in IDENTITY_TARGETS]
     other = [name for name in targets if name not in IDENTITY_TARGETS]
+    leaking = [code for code in inputs if code in LEAKING_CODES]
     parts = {
-        "unseen poses": (seen, poses, sprites.pose),
-        "unseen identities": (other, splits, sprites.identity),
+        "unseen poses": (seen, inputs, unseen_poses(sprites, seed), sprites.pose),
+        "unseen cells": (["identity"], leaking, unseen_cells(sprites, seed), sprites.identity),
+        "unseen identities": (other, inputs, splits, sprites.identity),
     }
     entries = []
-    for split, (names, part, cluster) in parts.items():
+    for split, (names, codes, part, cluster) in parts.items():
         test = part["test"]
         distinct = sprites.distinct[test]
         ceilings = {name: bayes_ceiling(distinct, y[test]) for name, y in targets.items()}
-        for code, x in tqdm(
-            [*inputs.items()], f"probes on {split}", unit="code", dynamic_ncols=True
-        ):
+        for code in tqdm([*codes], f"probes on {split}", unit="code", dynamic_ncols=True):
+            x = inputs[code]
             asked = {name: targets[name] for name in names}
             for name, kind, probe, chosen in _fit_kinds(x, asked, part, sprites, hp, seed):
                 entry = {"code": code, "target": name, "kind": kind, "split": split}
@@ -125,7 +129,7 @@ def fit_probes(
     }
     classes = {name: int(target.max()) + 1 for name, target in targets.items()}
     if kind == "knn":
-        return _fit_neighbours(parts, y, classes)
+        return _fit_neighbours(parts, y, classes, train)
 
     widths = (WIDTH,) if kind == "mlp" else ()
     inputs = [parts]
@@ -135,34 +139,57 @@ def fit_probes(
     probes = {}
     for name in targets:
         best = min((networks[name] for networks in fitted), key=lambda net: net.validation_loss)
-        log_posterior = F.log_softmax(best.output, dim=1).numpy()
-        probes[name] = Probe(log_posterior, best.validation_loss, best.train_loss)
+        posterior, train_posterior = (
+            F.log_softmax(output, dim=1).numpy() for output in (best.output, best.train_output)
+        )
+        gain = _gain_over_frequencies(train_posterior, y[name][0].numpy())
+        probes[name] = Probe(posterior, best.validation_loss, train, gain)
     return probes
+
+
+def _gain_over_frequencies(log_posterior: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(n,) log-likelihood of the classes y (n,), less that by their frequencies."""
+    frequency = np.bincount(y) / len(y)
+    return log_posterior[np.arange(len(y)), y] - np.log(frequency[y])
 
 
 def score(
     probe: Probe, target: np.ndarray, test: np.ndarray, cluster: np.ndarray
 ) -> dict[str, object]:
-    """{accuracy, ci95, baseline, n, trained, nats} of a probe of `target` (N,) on images `test`.
+    """{accuracy, ci95, baseline, n, trained, constant, evidence, proven, nats} of a probe.
 
+    Of the `target` (N,) on the images `test`:
     - baseline: the accuracy of the majority class
     - ci95: over `cluster` (N,), that is identities, or poses where the poses are split
-    - trained: false where the probe is no better than a uniform guess on its own training images;
-      its accuracy is then no evidence
+    - trained: whether it is better on its own training images than the frequencies of the classes,
+      by an interval that excludes 0
+    - constant: whether it always gives the same answer
+    - evidence: trained and not constant; otherwise its accuracy says nothing about the code
+    - proven: whether it is better than the majority class, by an interval that allows for ATTEMPTS
+      probes (Bonferroni)
     - nats: entropy less cross-entropy, a lower bound of the mutual information, at least 0
       (Barber and Agakov, NIPS 2003)
     """
-    y = target[test]
-    right = (probe.log_posterior.argmax(axis=1) == y).astype(float)
+    y, answer = target[test], probe.log_posterior.argmax(axis=1)
     share = np.bincount(y) / len(y)
+    is_right, is_majority = answer == y, y == share.argmax()
     entropy = -(share[share > 0] * np.log(share[share > 0])).sum()
     log_likelihood = probe.log_posterior[np.arange(len(y)), y].mean()
+
+    trained = bootstrap_interval(probe.train_gain, cluster[probe.train])[0] > 0
+    constant = bool((answer == answer[0]).all())
+    better = is_right.astype(float) - is_majority
+    margin = bootstrap_interval(better, cluster[test], tail=TAIL / ATTEMPTS)[0]
+    evidence = trained and not constant
     return {
-        "accuracy": float(right.mean()),
-        "ci95": bootstrap_interval(right, cluster[test]),
+        "accuracy": float(is_right.mean()),
+        "ci95": share_interval(is_right, cluster[test]),
         "baseline": float(share.max()),
         "n": len(y),
-        "trained": bool(probe.train_cross_entropy < np.log(probe.log_posterior.shape[1])),
+        "trained": trained,
+        "constant": constant,
+        "evidence": evidence,
+        "proven": evidence and margin > 0,
         "nats": float(max(0.0, entropy + log_likelihood)),
     }
 
@@ -177,11 +204,10 @@ def by_attributes(sprites: Sprites, probes: Mapping[str, Probe]) -> Probe:
     labels = np.unique(sprites.labels[:, :-1], axis=0)  # in the order of `Sprites.identity`
     joint = sum(probes[name].log_posterior[:, labels[:, k]] for k, name in enumerate(names))
     log_posterior = F.log_softmax(torch.from_numpy(joint), dim=1).numpy()
-    return Probe(
-        log_posterior,
-        sum(probes[name].validation_cross_entropy for name in names),
-        sum(probes[name].train_cross_entropy for name in names),
-    )
+    loss = sum(probes[name].validation_cross_entropy for name in names)
+    train = np.concatenate([probes[name].train for name in names])
+    gain = np.concatenate([probes[name].train_gain for name in names])
+    return Probe(log_posterior, loss, train, gain)
 
 
 def _fourier(parts: list[Tensor], seed: int) -> list[Tensor]:
@@ -193,7 +219,10 @@ def _fourier(parts: list[Tensor], seed: int) -> list[Tensor]:
 
 
 def _fit_neighbours(
-    parts: list[Tensor], y: Mapping[str, list[Tensor]], classes: Mapping[str, int]
+    parts: list[Tensor],
+    y: Mapping[str, list[Tensor]],
+    classes: Mapping[str, int],
+    train_index: np.ndarray,
 ) -> dict[str, Probe]:
     """Probes of kind knn; validation chooses the number of neighbours."""
     most = min(max(NEIGHBOURS), len(parts[0]) - 1)
@@ -214,8 +243,8 @@ def _fit_neighbours(
             if k <= most
         }
         k = min(losses, key=losses.__getitem__)
-        train_loss = F.nll_loss(beliefs(train, k), y_train).item()
-        probes[name] = Probe(beliefs(test, k).numpy(), losses[k], train_loss)
+        gain = _gain_over_frequencies(beliefs(train, k).numpy(), y_train.numpy())
+        probes[name] = Probe(beliefs(test, k).numpy(), losses[k], train_index, gain)
     return probes
 
 

@@ -14,13 +14,22 @@ from torch import Tensor
 from lib.config import HParams
 from lib.data.images import to_float
 from lib.data.sprites import ACTIONS, N_POSES, POSES, VIEWS, Sprites
-from lib.evaluation.intervals import bootstrap_interval, ratio_interval
+from lib.evaluation.intervals import (
+    bootstrap_interval,
+    gain,
+    gain_interval,
+    ratio_interval,
+    share_interval,
+)
 from lib.method.networks import CycleVAE
 
 CHUNK = 500  # images decoded or compared at once
 SSIM_IMAGES = 1_000  # images of which the structural similarity is taken
 MONITORED_SWAPS = 500  # at most
-CODE_STEPS, CODE_RATE = 100, 0.05  # of Adam, for the best codes of an image
+CODE_RATE = 0.05  # of Adam, for the best codes of an image
+CODE_STEPS = 1_000  # at most
+CONVERGED = 0.005, 50  # the error falls by less than this share in so many steps
+PART_PIXELS = 3  # a part that shows in fewer is not scored
 
 Predict = Callable[[slice], Tensor]  # images (B, 3, H, W) of a part of the swaps or targets
 
@@ -34,6 +43,15 @@ class Swaps(NamedTuple):
 
     def first(self, n: int) -> "Swaps":
         return Swaps(*(index[:n] for index in self))
+
+    @property
+    def reconstructions(self) -> "Swaps":
+        """The same true images, each with its own s and z."""
+        return Swaps(self.target, self.target, self.target)
+
+    def identities(self, sprites: Sprites) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) each: of the image that gives s, and of the one that gives z."""
+        return sprites.identity[self.s_image], sprites.identity[self.z_image]
 
 
 def sample_swaps(
@@ -162,13 +180,105 @@ def swap_scores(
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     errors = errors_in_chunks(sprites, swaps, predict)
-    identities = (sprites.identity[image] for image in (swaps.s_image, swaps.z_image))
     first = slice(0, SSIM_IMAGES)
     shown = predict(first).contiguous(memory_format=torch.channels_last)
     true = to_float(sprites.images[swaps.target[first]])
     ssim = float(structural_similarity_index_measure(shown, true, data_range=1.0))
-    interval = bootstrap_interval(errors[:, 0], *identities)
+    interval = bootstrap_interval(errors[:, 0], *swaps.identities(sprites))
     return {**summarize(errors), "ci95": interval, "ssim": ssim}, errors
+
+
+def paired_gain(
+    sprites: Sprites, swaps: Swaps, errors: np.ndarray, reference: np.ndarray
+) -> dict[str, object]:
+    """{db, ci95}: by how many dB the swaps beat a reference on the same swaps.
+
+    `errors` and `reference` are `image_errors` (n, 3). The interval is over identities.
+    """
+    error, other = errors[:, 0], reference[:, 0]
+    interval = gain_interval(error, other, *swaps.identities(sprites))
+    return {"db": float(gain(error.mean(), other.mean())), "ci95": interval}
+
+
+def training_distance(sprites: Sprites, train: np.ndarray) -> list[str]:
+    """For each identity, how the most similar identity of `train` differs from it.
+
+    That is "skin alone", or the number of attributes that differ, without the weapon.
+    """
+    _, first = np.unique(sprites.character_identity, return_index=True)
+    labels = sprites.labels[first, :-1]
+    known = labels[np.unique(sprites.identity[train])]
+    skin = sprites.attributes.index("skin")
+    found = []
+    for label in labels:
+        differs = known != label
+        count = differs.sum(axis=1)
+        skin_alone = (count == 1) & differs[:, skin]
+        name = "1 attribute" if count.min() == 1 else f"{count.min()} attributes"
+        found.append("skin alone" if count.min() == 1 and skin_alone.any() else name)
+    return found
+
+
+def swap_error_by_distance(
+    sprites: Sprites, train: np.ndarray, swaps: Swaps, errors: np.ndarray
+) -> dict[str, dict[str, object]]:
+    """{distance: errors, ci95, identities} by the `training_distance` of the character A."""
+    s_identity, z_identity = swaps.identities(sprites)
+    distance = np.array(training_distance(sprites, train))[s_identity]
+    found = {}
+    for name in sorted(set(distance), key=lambda name: (name != "skin alone", name)):
+        here = distance == name
+        interval = bootstrap_interval(errors[here, 0], s_identity[here], z_identity[here])
+        count = len(np.unique(s_identity[here]))
+        found[name] = {**summarize(errors[here]), "ci95": interval, "identities": count}
+    return found
+
+
+def part_scores(sprites: Sprites, swaps: Swaps, predict: Predict) -> dict[str, dict[str, object]]:
+    """{attribute: {score, ci95, n}}: is the part of A or that of B in the predicted swaps?
+
+    For each attribute in which A and B differ, the true image is compared with that of the
+    character who has the value of B and is else like A. Only pixels that differ between the two
+    count. The score is the share of swaps that are nearer to A there: 1 is right, 0 means that the
+    part comes with z. A swap counts where such a character exists and PART_PIXELS differ.
+    """
+    number = {tuple(label): c for c, label in enumerate(sprites.labels.tolist())}
+    a, b = (sprites.labels[sprites.character[index]] for index in (swaps.s_image, swaps.z_image))
+    rival = np.full((len(a), a.shape[1]), -1)
+    for k in range(a.shape[1]):
+        mixed = a.copy()
+        mixed[:, k] = b[:, k]
+        characters = np.array([number.get(tuple(label), -1) for label in mixed.tolist()])
+        exists = (characters >= 0) & (a[:, k] != b[:, k])
+        rival[exists, k] = characters[exists] * N_POSES + sprites.pose[swaps.target[exists]]
+
+    nearer = np.full(rival.shape, np.nan)
+    for part in in_chunks(len(rival)):
+        predicted = predict(part).permute(0, 2, 3, 1).numpy() * 255
+        true = sprites.images[swaps.target[part]].astype(np.float32)
+        for k in range(rival.shape[1]):
+            rows = np.flatnonzero(rival[part, k] >= 0)
+            other = sprites.images[rival[part, k][rows]].astype(np.float32)
+            differ = (other != true[rows]).any(axis=-1)
+            to_true, to_other = (
+                ((np.square(predicted[rows] - image)).sum(axis=-1) * differ).sum(axis=(1, 2))
+                for image in (true[rows], other)
+            )
+            shown = differ.sum(axis=(1, 2)) >= PART_PIXELS
+            nearer[part.start + rows[shown], k] = (to_true < to_other)[shown]
+
+    cluster, other_cluster = swaps.identities(sprites)
+    found = {}
+    for name, right in zip(sprites.attributes, nearer.T, strict=True):
+        if (here := ~np.isnan(right)).any():
+            score = right[here] == 1
+            interval = (
+                share_interval(score, cluster[here])
+                if score.all() or not score.any()
+                else bootstrap_interval(score, cluster[here], other_cluster[here])
+            )
+            found[name] = {"score": float(score.mean()), "ci95": interval, "n": int(here.sum())}
+    return found
 
 
 def swap_error_by_attribute(
@@ -179,9 +289,8 @@ def swap_error_by_attribute(
     `ratio` is that of the two MSEs, with its 95 % interval over identities. An attribute in which
     all or none of the swaps differ is left out.
     """
-    images = (swaps.s_image, swaps.z_image)
-    identities = [sprites.identity[image] for image in images]
-    a, b = (sprites.labels[sprites.character[image]] for image in images)
+    identities = swaps.identities(sprites)
+    a, b = (sprites.labels[sprites.character[image]] for image in (swaps.s_image, swaps.z_image))
     found = {}
     for name, differs in zip(sprites.attributes, (a != b).T, strict=True):
         if differs.any() and not differs.all():
@@ -207,10 +316,13 @@ def swap_error_by_pose(
     }
 
 
-def best_error(model: CycleVAE, sprites: Sprites, swaps: Swaps) -> np.ndarray:
+def best_error(
+    model: CycleVAE, sprites: Sprites, swaps: Swaps
+) -> tuple[np.ndarray, dict[str, object]]:
     """`image_errors` (n, 3) with s and z optimised for each target, starting from the swap.
 
-    This is an upper bound on the lowest error of the decoder, because CODE_STEPS may not suffice.
+    This is an upper bound on the lowest error of the decoder. Also {steps, converged}: whether the
+    error fell by less than CONVERGED before CODE_STEPS were over.
     """
     device = next(model.parameters()).device
     true = to_float(sprites.images[swaps.target], device)
@@ -219,13 +331,18 @@ def best_error(model: CycleVAE, sprites: Sprites, swaps: Swaps) -> np.ndarray:
         s = model.encode(to_float(sprites.images[swaps.s_image], device)).s
     codes = [z.requires_grad_(), s.requires_grad_()]
     optimizer = torch.optim.Adam(codes, lr=CODE_RATE)
-    for _ in range(CODE_STEPS):
+    share, steps = CONVERGED
+    errors: list[float] = []
+    converged = False
+    while not converged and len(errors) < CODE_STEPS:
         error = (model.decode(*codes) - true).square().sum()
         codes[0].grad, codes[1].grad = torch.autograd.grad(error, codes)
         optimizer.step()
+        errors.append(error.item())
+        converged = len(errors) > steps and errors[-1] > (1 - share) * errors[-1 - steps]
     with torch.no_grad():
         images = model.decode(*codes).clamp(0, 1).cpu()
-    return image_errors(images, true.cpu())
+    return image_errors(images, true.cpu()), {"steps": len(errors), "converged": converged}
 
 
 def nearest_pose_error(images: Tensor, sprites: Sprites, characters: np.ndarray) -> np.ndarray:

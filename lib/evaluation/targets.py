@@ -6,6 +6,8 @@ from scipy.sparse.csgraph import connected_components
 
 from lib.data.sprites import N_POSES, POSES, Sprites
 
+FRACTIONS = (0.6, 0.8)  # where train and validation end; the rest is the test
+
 # a probe can name these only for characters that it was trained on
 IDENTITY_TARGETS = ("character", "identity")
 
@@ -36,16 +38,27 @@ def control_targets(sprites: Sprites, seed: int) -> dict[str, np.ndarray]:
 
 
 def unseen_poses(sprites: Sprites, seed: int) -> dict[str, np.ndarray]:
-    """Image indices of train, validation and test: 60, 20 and 20 % of the poses.
+    """Image indices of train, validation and test: 60, 20 and 20 % of the poses."""
+    return _split_units(sprites.pose, sprites.distinct, seed)
 
-    Poses that share an image, to the bit, stay together.
+
+def unseen_cells(sprites: Sprites, seed: int) -> dict[str, np.ndarray]:
+    """As `unseen_poses`, of all pairs of an identity and a pose.
+
+    A probe then sees each identity and each pose, but never the two together. It finds an identity
+    that a code holds in another way in each pose.
     """
-    n_distinct = int(sprites.distinct.max()) + 1
-    edges = (sprites.pose, N_POSES + sprites.distinct)
-    graph = coo_matrix((np.ones(len(sprites.pose)), edges), shape=(N_POSES + n_distinct,) * 2)
-    group = connected_components(graph, directed=False)[1][:N_POSES]
+    return _split_units(sprites.identity * N_POSES + sprites.pose, sprites.distinct, seed)
+
+
+def _split_units(unit: np.ndarray, distinct: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Units (N,) that share an image, to the bit, stay together."""
+    count = int(unit.max()) + 1
+    edges = (unit, count + distinct)
+    graph = coo_matrix((np.ones(len(unit)), edges), shape=(count + int(distinct.max()) + 1,) * 2)
+    group = connected_components(graph, directed=False)[1][unit]
 
     order = np.random.default_rng(seed).permutation(np.unique(group))
-    cuts = np.split(order, [int(0.6 * len(order)), int(0.8 * len(order))])
+    cuts = np.split(order, [int(fraction * len(order)) for fraction in FRACTIONS])
     parts = zip(("train", "validation", "test"), cuts, strict=True)
-    return {name: np.flatnonzero(np.isin(group[sprites.pose], cut)) for name, cut in parts}
+    return {name: np.flatnonzero(np.isin(group, cut)) for name, cut in parts}

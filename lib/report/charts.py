@@ -67,7 +67,7 @@ def predictor_bars(errors: dict[str, dict[str, float]]) -> Figure:
 def probe_chart(probes: list[dict]) -> Figure:
     """Accuracy of each chosen probe with its 95 % interval, the baseline and the Bayes ceiling.
 
-    A probe that did not train has no bar.
+    A probe that is no evidence has no bar. Of two splits the first is shown.
     """
     chosen = [entry for entry in probes if entry["chosen"]]
     targets = list(dict.fromkeys(entry["target"] for entry in chosen))
@@ -80,7 +80,7 @@ def probe_chart(probes: list[dict]) -> Figure:
         at = np.arange(len(targets)) + 0.26 * (k - 1)
         ax.bar(
             at,
-            [100 * e["accuracy"] if e["trained"] else 0 for e in entries],
+            [100 * e["accuracy"] if e["evidence"] else 0 for e in entries],
             yerr=np.array([_whiskers(e) for e in entries]).T,
             error_kw={"lw": 0.8},
             width=0.25,
@@ -166,7 +166,7 @@ def embedding_panels(
 
 def _whiskers(entry: dict) -> tuple[float, float]:
     """The 95 % interval of a probe's accuracy, below and above it, in %."""
-    if not entry["trained"]:
+    if not entry["evidence"]:
         return 0.0, 0.0
     low, high = entry["ci95"]
     return 100 * max(0.0, entry["accuracy"] - low), 100 * max(0.0, high - entry["accuracy"])

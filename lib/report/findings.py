@@ -3,18 +3,23 @@
 Notebooks show them as bullets, the report as a paragraph. A sentence changes with its numbers.
 """
 
+from collections.abc import Callable
+
 from lib.report.numbers import (
     CERTAIN,
+    CODE_NAMES,
     attribute_probes,
-    by_attributes,
     chosen_probe,
     count,
     fixed,
+    leaks,
     listed,
     percent,
     plain,
     psnr_interval,
     rescaled_accuracy,
+    share,
+    span,
 )
 
 WORKING_KL = 1.0  # nats: a z that carries less does not encode a pose
@@ -24,7 +29,9 @@ JUMP = (
 AGREES = 0.2  # rank correlation from which pixel error and the judge's loss are said to correlate
 JUDGE = 0.01  # the judge is trusted if it is less than this below the Bayes ceiling
 HALF = 0.5  # of the range from baseline to ceiling: a code or swap below it carries little
-LEAK = 0.1  # of the same range: an attribute above it counts as leakage
+LEAK = 0.1  # of the same range: a code below it hardly encodes what it should
+PART = 0.95  # a part that is right in fewer swaps is named
+MOSTLY = 0.5  # of samples of the prior near true images: a generative model of poses
 
 
 def bullets(findings: dict[str, list[str]]) -> str:
@@ -64,7 +71,20 @@ def training_finding(training: dict) -> list[str]:
         f"The KL term is {fixed(kl)} nats per image, an upper bound on the information in a sample"
         " of z.",
         f"Identifying a pose takes {fixed(training['pose_nats'])} nats.",
+        _room(kl - training["pose_nats"], training["identity_nats"]),
     ]
+
+
+def _room(rest: float, identity_nats: float) -> str:
+    if rest >= identity_nats:
+        return (
+            f"The other {fixed(rest)} nats exceed the {fixed(identity_nats)} nats of an identity,"
+            " so z has room for all of it."
+        )
+    return (
+        f"The other {fixed(max(0.0, rest))} nats are fewer than the {fixed(identity_nats)} nats of"
+        " an identity."
+    )
 
 
 def match_finding(same_pose: float | None) -> list[str]:
@@ -78,36 +98,46 @@ def match_finding(same_pose: float | None) -> list[str]:
 
 def swap_finding(swap: dict, reconstruction: dict) -> list[str]:
     """How swaps compare with simple predictors, and which attribute raises their error."""
-    test, predictors, optimised = swap["test"], swap["predictors"], swap["best"]
+    test, optimised = swap["test"], swap["best"]
     low, high = map(fixed, psnr_interval(test))
     before, after = optimised["swap"]["psnr"], optimised["best"]["psnr"]
+    end = "It converged" if optimised["converged"] else "It had not converged"
     return [
         f"On unseen identities, swaps reach {fixed(test['psnr'])} dB PSNR (95 % interval {low} to"
         f" {high}).",
-        f"Plain reconstructions reach {fixed(reconstruction['test']['psnr'])} dB.",
+        f"Plain reconstructions of the same images reach {fixed(reconstruction['test']['psnr'])}"
+        " dB.",
         f"Optimising the codes of {count(optimised['best']['n'])} swaps for this decoder changes"
-        f" their PSNR from {fixed(before)} to {fixed(after)} dB.",
-        *_against_predictors(test, predictors),
+        f" their PSNR from {fixed(before)} to {fixed(after)} dB, a lower bound on its best.",
+        f"{end} after {count(optimised['steps'])} steps.",
+        *_against_predictors(test, swap["predictors"], swap["gain"]),
+        *_by_distance(swap["by_distance"]),
+        *_wrong_parts(swap["parts"]),
         _largest_effect(swap["by_attribute"]),
     ]
 
 
-def _against_predictors(test: dict, predictors: dict) -> list[str]:
+def _against_predictors(test: dict, predictors: dict, gains: dict) -> list[str]:
+    """A predictor is beaten where the interval of the paired gain excludes 0."""
     psnr = {name: error["psnr"] for name, error in predictors.items()}
-    beaten = [name for name in psnr if test["psnr"] > psnr[name]]
+    beaten = [name for name in psnr if gains[name]["ci95"][0] > 0]
     if not beaten:
         return ["Swaps beat no simple predictor: this run did not learn to swap."]
+    low, high = (fixed(end) for end in gains["retrieval"]["ci95"])
+    paired = (
+        f"{fixed(gains['retrieval']['db'])} dB on the same swaps, 95 % interval {low} to {high}"
+    )
     if "retrieval" not in beaten:
         best = max(beaten, key=psnr.get)
         return [
-            f"Swaps beat the {plain(best)} predictor ({fixed(psnr[best])} dB) but not retrieval"
-            f" ({fixed(psnr['retrieval'])} dB).",
+            f"Swaps beat the {plain(best)} predictor ({fixed(psnr[best])} dB).",
+            f"They do not beat retrieval ({fixed(psnr['retrieval'])} dB; gain {paired}).",
             "By this measure, the model does no better than remembering the nearest training"
             " character.",
         ]
     text = [
-        f"Swaps beat retrieval ({fixed(psnr['retrieval'])} dB): the model composes characters and"
-        " poses that it never saw together."
+        f"Swaps beat retrieval ({fixed(psnr['retrieval'])} dB) by {paired}: the model composes"
+        " characters and poses that it never saw together."
     ]
     if test["ssim"] < (ssim := predictors["retrieval"]["ssim"]):
         text.append(
@@ -131,14 +161,50 @@ def _largest_effect(by_attribute: dict) -> str:
     )
 
 
+def _by_distance(by_distance: dict) -> list[str]:
+    """The errors by how much the most similar training identity differs."""
+    differs = {name: f"in the {name}" if "alone" in name else f"in {name}" for name in by_distance}
+    found = []
+    for name, error in by_distance.items():
+        low, high = map(fixed, psnr_interval(error))
+        found.append(
+            f"For {error['identities']} test identities, the most similar training identity differs"
+            f" {differs[name]}; swaps of them reach {fixed(error['psnr'])} dB (95 % interval {low}"
+            f" to {high})."
+        )
+    return found
+
+
+def _wrong_parts(parts: dict) -> list[str]:
+    """The attributes that do not come with s in almost all swaps."""
+    shown = {name: e for name, e in parts.items() if e["ci95"][0] < PART}
+    if not shown:
+        return [
+            f"Every attribute is nearer to that of the s image than to that of the z image in at"
+            f" least {100 * PART:.0f} % of swaps, where the two differ."
+        ]
+    named = [
+        f"the {plain(name)} in {percent(e['score'])} % ({span(*map(percent, e['ci95']))})"
+        for name, e in sorted(shown.items(), key=lambda item: item[1]["score"])
+    ]
+    return [
+        f"Where the two characters differ, swaps show {listed(named)} nearer to the s image than"
+        " to the z image."
+    ]
+
+
 def prior_finding(prior: dict) -> list[str]:
     """Whether z from the prior decodes to poses of the data."""
     samples, swaps = prior["samples"], prior["swaps"]
+    few = "Few" if prior["as_near"] < MOSTLY else "Most"
+    verdict = "is not" if prior["as_near"] < MOSTLY else "is"
     return [
         f"{percent(prior['as_near'])} % of {samples['n']} sprites decoded from z ~ N(0, I) are as"
         " close to the nearest true image of their character as the best 95 % of swaps.",
         f"The PSNR to the nearest true image is {fixed(samples['psnr'])} dB for these sprites and"
         f" {fixed(swaps['psnr'])} dB for swaps.",
+        f"{few} samples of the prior show a pose of the data, so this model {verdict} the"
+        " generative model of poses that the paper describes.",
     ]
 
 
@@ -157,6 +223,8 @@ def interpolation_finding(interpolation: dict) -> list[str]:
         f"The PSNR to the nearest true image of the character is {fixed(interpolation['end_psnr'])}"
         f" dB at a decoded end and {fixed(interpolation['middle_psnr'])} dB in the middle of a path"
         " in z.",
+        f"The middle is {fixed(interpolation['end_psnr'] - interpolation['middle_psnr'])} dB"
+        " further from the data than the ends, so a smooth path is no evidence of true poses.",
     ]
 
 
@@ -173,6 +241,7 @@ def judge_finding(judge: dict) -> list[str]:
         f"It recognises the pose within tolerance ({judge['tolerance_pixels']} pixels) in"
         f" {both('pose_within_tolerance')}.",
         f"It recognises identity and pose in {both('both')}.",
+        *_judge_on_decoded(judge),
         _judge_limit(judge),
         *_weak_attributes(judge),
         "Retrieval has only training identities; the judge wrongly reports the test identity in"
@@ -182,6 +251,26 @@ def judge_finding(judge: dict) -> list[str]:
             f" {fixed(value, 2)})."
             for name, value in judge["rank_correlation"].items()
         ),
+    ]
+
+
+def _judge_on_decoded(judge: dict) -> list[str]:
+    """How well it recognises decoded or blurred images whose truth is known."""
+
+    def accuracies(kind: str) -> str:
+        names = {"identity": "identity", "pose_within_tolerance": "pose within tolerance"}
+        shown = [f"the {name} in {percent(judge[kind][key])} %" for key, name in names.items()]
+        return listed(shown)
+
+    low, high = (100 * end for end in judge["swap_less_reconstruction"]["ci95"])
+    difference = fixed(100 * judge["swap_less_reconstruction"]["identity"])
+    certain = "" if low > 0 or high < 0 else ", so neither is shown to be higher"
+    return [
+        f"In true images that are as blurred as swaps, it recognises {accuracies('blurred')}.",
+        f"In reconstructions of training identities, it recognises"
+        f" {accuracies('train_reconstruction')}.",
+        f"Its identity accuracy on swaps less that on reconstructions of the same images is"
+        f" {difference} points (95 % interval {fixed(low)} to {fixed(high)}){certain}.",
     ]
 
 
@@ -220,12 +309,12 @@ def _correlates(value: float) -> str:
 
 
 def probe_finding(probes: list[dict]) -> list[str]:
-    """How well probes read identity, pose and attributes from each code."""
+    """How well probes read what each code should hold, and what it should not."""
 
     def accuracy(entry: dict) -> str:
         """The accuracy in words, or why there is none."""
-        if not entry["trained"]:
-            return "unknown, because the chosen probe did not train"
+        if not entry["evidence"]:
+            return "unknown, because the chosen probe is no evidence"
         ceiling = f", ceiling {percent(entry['ceiling'])} %" if entry["ceiling"] < CERTAIN else ""
         return f"{percent(entry['accuracy'])} % (baseline {percent(entry['baseline'])} %{ceiling})"
 
@@ -235,47 +324,48 @@ def probe_finding(probes: list[dict]) -> list[str]:
     poor = [e for e in attribute_probes(probes, "s") if rescaled_accuracy(e) < HALF]
     return [
         f"Identity accuracy from s is {read('s', 'identity')}.",
-        f"Identity accuracy from the mean of z is {read('z_mu', 'identity')}; attribute by"
-        f" attribute, it is {accuracy(by_attributes(probes, 'z_mu'))}.",
         f"Pose accuracy from the mean of z is {read('z_mu', 'pose')}.",
         "Pose accuracy from a sample of z, which is the decoder's input in training, is"
         f" {read('z', 'pose')}.",
-        *_attribute_leakage(probes, read),
         *(
             f"s carries little of the {plain(e['target'])}: probe accuracy is {accuracy(e)}."
             for e in poor
         ),
-        _pose_leakage(chosen_probe(probes, "s", "pose"), read("s", "pose")),
+        *(sentence for code in ("z_mu", "z", "s") for sentence in _leakage(probes, code, accuracy)),
+        _identity_in_z(probes, accuracy),
     ]
 
 
-def _attribute_leakage(probes: list[dict], read) -> list[str]:
-    leaks = {
-        code: sorted(
-            (e for e in attribute_probes(probes, code) if rescaled_accuracy(e) > LEAK),
-            key=rescaled_accuracy,
-            reverse=True,
-        )
-        for code in ("z_mu", "z")
-    }
-    limit = f"{100 * LEAK:.0f} % of the range from baseline to ceiling"
-    if not leaks["z_mu"]:
-        return [f"Probes find no attribute in the mean of z beyond {limit}."]
-    worst = leaks["z_mu"][0]["target"]
-    named = [f"the {plain(e['target'])}" for e in leaks["z"]]
+def _leakage(probes: list[dict], code: str, accuracy: Callable[[dict], str]) -> list[str]:
+    """The mean and the largest leak of a code, of all that it should not hold."""
+    found = leaks(probes, code)
+    proven = {target: e for target, e in found.items() if e}
+    name, kind = CODE_NAMES[code], "pose factor" if code == "s" else "attribute and no identity"
+    if not proven:
+        return [f"{name} should hold no {kind}: no probe proves that it does."]
+    shares = {target: rescaled_accuracy(e) for target, e in proven.items()}
+    worst = max(shares, key=shares.get)
     return [
-        f"The mean of z leaks the {plain(worst)} most: probe accuracy is {read('z_mu', worst)}.",
-        f"A sample of z leaks {listed(named)}."
-        if named
-        else f"Probes find no attribute in a sample of z beyond {limit}.",
+        f"{name} should hold no {kind}: probes find {len(proven)} of these {len(found)} in it.",
+        f"On average it leaks {share(sum(shares.values()) / len(found))} % of the way from baseline"
+        " to ceiling.",
+        f"It leaks the {plain(worst)} most, {share(shares[worst])} % of the way: probe accuracy is"
+        f" {accuracy(proven[worst])}.",
     ]
 
 
-def _pose_leakage(entry: dict, accuracy: str) -> str:
-    if not entry["trained"]:
-        return f"Pose accuracy from s is {accuracy}."
-    leaks = "leaks the pose" if rescaled_accuracy(entry) > LEAK else "hardly leaks the pose"
-    return f"s {leaks}: probe accuracy is {accuracy}."
+def _identity_in_z(probes: list[dict], accuracy: Callable[[dict], str]) -> str:
+    """The largest proven accuracy for the identity, whichever probe and split it comes from."""
+    best = leaks(probes, "z_mu")["identity"]
+    if best is None:
+        return (
+            "No probe proves that z (mean) names the identity, on unseen poses, unseen pairs of"
+            " identity and pose, or unseen identities."
+        )
+    return (
+        f"The best proof that z (mean) names the identity is {accuracy(best)}, by a probe of kind"
+        f" {best['kind']} on {best['split']}."
+    )
 
 
 def protocol_finding(protocols: dict[str, dict]) -> list[str]:
@@ -285,11 +375,11 @@ def protocol_finding(protocols: dict[str, dict]) -> list[str]:
 
     def ours(target: str, note: str = "") -> str:
         if s[target] is None:
-            return f"Our {target} probe on s did not train."
+            return f"Our {target} probe on s is no evidence."
         return f"Our {target} probe on s reaches {percent(s[target])} %{note}."
 
     return [
-        f"Under the published protocol, cut to {s['published']['epochs']} epochs on"
+        f"Under the published protocol, for {s['published']['epochs']} epochs on"
         f" {count(s['published']['images'])} images, character accuracy is"
         f" {percent(s['published']['accuracy'])} % from s and"
         f" {percent(z['published']['accuracy'])} % from z.",

@@ -13,7 +13,8 @@ CODE_NAMES = {
 }
 NOT_ATTRIBUTES = ("character", "identity", "action", "view", "frame", "pose")  # targets of probes
 CERTAIN = 0.9995  # a share that is printed as 100.0 %
-UNTRAINED = "did not train"
+NO_EVIDENCE = "no evidence"  # of a probe that did not train, or always gives the same answer
+LEAK_TARGETS = {"s": ("action", "view", "frame", "pose")}  # of z: the attributes and the identity
 
 
 def fixed(value: float, digits: int = 1) -> str:
@@ -23,6 +24,11 @@ def fixed(value: float, digits: int = 1) -> str:
 def percent(share: float) -> str:
     """A share of 0 to 1 in percent, without the sign."""
     return fixed(100 * share)
+
+
+def share(value: float) -> str:
+    """A share of 0 to 1 in whole percent, without the sign."""
+    return fixed(100 * value, 0)
 
 
 def count(number: float) -> str:
@@ -49,9 +55,14 @@ def psnr_interval(score: dict) -> list[float]:
     return [psnr(mse) for mse in reversed(score["ci95"])]
 
 
-def chosen_probe(probes: list[dict], code: str, target: str) -> dict:
-    """The entry of the probe type that the validation images chose."""
-    return next(e for e in probes if (e["code"], e["target"], e["chosen"]) == (code, target, True))
+def chosen_probe(probes: list[dict], code: str, target: str, split: str | None = None) -> dict:
+    """The entry of the probe type that the validation images chose, of the first split if none."""
+    return next(
+        e
+        for e in probes
+        if (e["code"], e["target"], e["chosen"]) == (code, target, True)
+        and split in (None, e["split"])
+    )
 
 
 def by_attributes(probes: list[dict], code: str) -> dict:
@@ -66,12 +77,33 @@ def attribute_probes(probes: list[dict], code: str) -> list[dict]:
     ]
 
 
-def trained_accuracy(entry: dict) -> float | None:
-    """The accuracy of a probe; None if it did not train, since it is then no evidence."""
-    return entry["accuracy"] if entry["trained"] else None
+def evident_accuracy(entry: dict) -> float | None:
+    """The accuracy of a probe; None if it is no evidence."""
+    return entry["accuracy"] if entry["evidence"] else None
+
+
+def rescaled(accuracy: float, entry: dict) -> float:
+    """An accuracy on the scale of a probe: 0 at the majority-class baseline, 1 at the ceiling."""
+    gap = entry["ceiling"] - entry["baseline"]
+    return (accuracy - entry["baseline"]) / gap if gap > 0 else 0.0
 
 
 def rescaled_accuracy(entry: dict) -> float:
-    """The accuracy of a probe, rescaled: 0 at the majority-class baseline, 1 at the ceiling."""
-    gap = entry["ceiling"] - entry["baseline"]
-    return (entry["accuracy"] - entry["baseline"]) / gap if entry["trained"] and gap > 0 else 0.0
+    """The `rescaled` accuracy of a probe; 0 where it is no evidence."""
+    return rescaled(entry["accuracy"], entry) if entry["evidence"] else 0.0
+
+
+def strongest_leak(probes: list[dict], code: str, target: str) -> dict | None:
+    """The best of all probes, of every kind and split, that prove that a code holds a target.
+
+    None where none does. The others are no evidence that the code is free of it.
+    """
+    proven = [e for e in probes if (e["code"], e["target"], e["proven"]) == (code, target, True)]
+    return max(proven, key=rescaled_accuracy, default=None)
+
+
+def leaks(probes: list[dict], code: str) -> dict[str, dict | None]:
+    """The `strongest_leak` of every target that a code should not hold."""
+    attributes = [e["target"] for e in attribute_probes(probes, code)]
+    targets = LEAK_TARGETS.get(code, (*attributes, "identity"))
+    return {target: strongest_leak(probes, code, target) for target in targets}

@@ -9,15 +9,20 @@ from lib.config import SETTINGS
 from lib.report.numbers import (
     CERTAIN,
     CODE_NAMES,
-    UNTRAINED,
+    NO_EVIDENCE,
     by_attributes,
     chosen_probe,
     count,
     fixed,
     percent,
     plain,
+    psnr_interval,
+    rescaled,
+    rescaled_accuracy,
+    share,
     span,
 )
+from lib.report.numbers import leaks as proven_leaks
 
 Table = tuple[list[str], list[list[str]]]
 JUDGED = {
@@ -58,9 +63,11 @@ def headline(rows: list[dict]) -> Table:
 
 
 def _headline_row(row: dict, shown) -> list[str]:
-    value, interval = row["value"], span(*map(shown, row["ci95"]))
-    read = [UNTRAINED, ""] if value is None else [shown(value), interval]
-    return [row["what"], *read, shown(row["floor"]), shown(row["ceiling"])]
+    value, interval = row["value"], span(*map(shown, row["ci95"])) if row["ci95"] else ""
+    read = [NO_EVIDENCE, ""] if value is None else [shown(value), interval]
+    ceiling = f"≥ {shown(row['ceiling'])}" if "dB" in row["what"] else shown(row["ceiling"])
+    name = f"{row['what']}: {row['target']}" if row.get("target") else row["what"]
+    return [name, *read, shown(row["floor"]), ceiling]
 
 
 def named_errors(swap: dict, reconstruction: dict) -> dict[str, dict]:
@@ -117,14 +124,46 @@ def errors_by_attribute(by_attribute: dict) -> Table:
     return ["MSE where A and B", "differ", "do not", "ratio", "95 %"], rows
 
 
-def judge(results: dict) -> Table:
-    """The judge's accuracies in %, beside the majority-class baseline and the ceiling."""
-    judged = ("swap", "reconstruction", "retrieval", "truth", "baseline", "ceilings")
-    head = ["%", "swap", "reconstruction", "retrieval", "true images", "baseline", "ceiling"]
+def errors_by_distance(by_distance: dict) -> Table:
+    """PSNR of swaps by the difference of the most similar training identity."""
+    head = ["nearest training identity differs in", "test identities", "PSNR, dB", "95 %", "n"]
     return head, [
         [
+            name,
+            count(e["identities"]),
+            fixed(e["psnr"]),
+            span(*map(fixed, psnr_interval(e))),
+            count(e["n"]),
+        ]
+        for name, e in by_distance.items()
+    ]
+
+
+def part_scores(parts: dict) -> Table:
+    """Of swaps whose characters differ in an attribute, how many show that of the s image."""
+    rows = [
+        [plain(name), percent(e["score"]), span(*map(percent, e["ci95"])), count(e["n"])]
+        for name, e in parts.items()
+    ]
+    return ["part nearer to the s image, %", "swaps", "95 %", "n"], rows
+
+
+def judge(results: dict) -> Table:
+    """The judge's accuracies in %, beside the majority-class baseline and the ceiling."""
+    columns = {
+        "swap": "swap",
+        "reconstruction": "reconstruction",
+        "train_reconstruction": "of training identities",
+        "blurred": "blurred truth",
+        "truth": "truth",
+        "retrieval": "retrieval",
+        "baseline": "baseline",
+        "ceilings": "ceiling",
+    }
+    return ["%", *columns.values()], [
+        [
             JUDGED.get(name, plain(name)),
-            *(percent(results[key][name]) if name in results[key] else "–" for key in judged),
+            *(percent(results[key][name]) if name in results[key] else "–" for key in columns),
         ]
         for name in results["ceilings"]
     ]
@@ -132,13 +171,19 @@ def judge(results: dict) -> Table:
 
 def probe_accuracies(probes: list[dict]) -> Table:
     """Accuracy in %, with its 95 % interval, of the chosen probe on each code."""
-    targets = dict.fromkeys(e["target"] for e in probes)
-    rows = {t: [chosen_probe(probes, code, t) for code in CODE_NAMES] for t in targets}
+    targets = dict.fromkeys((e["target"], e["split"]) for e in probes if e["chosen"])
+    rows = {}
+    for target, split in targets:
+        name = f"{plain(target)}, {split}" if split == "unseen cells" else plain(target)
+        rows[name] = [
+            chosen_probe(probes, code, target, split) if _probed(probes, code, split) else None
+            for code in CODE_NAMES
+        ]
     rows["identity, by attributes"] = [by_attributes(probes, code) for code in CODE_NAMES]
     head = ["accuracy, % (95 %)", "baseline", *CODE_NAMES.values(), "ceiling"]
     return head, [
         [
-            plain(name),
+            name,
             percent(entries[0]["baseline"]),
             *map(_accuracy, entries),
             percent(entries[0]["ceiling"]),
@@ -147,9 +192,36 @@ def probe_accuracies(probes: list[dict]) -> Table:
     ]
 
 
-def _accuracy(entry: dict) -> str:
-    if not entry["trained"]:
-        return UNTRAINED
+def _probed(probes: list[dict], code: str, split: str) -> bool:
+    return any((e["code"], e["split"]) == (code, split) for e in probes)
+
+
+def leaks(probes: list[dict]) -> Table:
+    """Of each code, every target that it should not hold: the strongest proven leak."""
+    rows = []
+    for code in ("z_mu", "z", "s"):
+        for target, e in proven_leaks(probes, code).items():
+            read = ["none proven"] + [""] * 5
+            if e:
+                scale = [rescaled(end, e) for end in e["ci95"]]
+                read = [
+                    share(rescaled_accuracy(e)),
+                    span(*map(share, scale)),
+                    percent(e["accuracy"]),
+                    percent(e["baseline"]),
+                    percent(e["ceiling"]),
+                    f"{e['kind']}, {e['split']}",
+                ]
+            rows.append([CODE_NAMES[code], plain(target), *read])
+    head = ["code", "target", "leak, %", "95 %", "accuracy, %", "baseline", "ceiling", "probe"]
+    return head, rows
+
+
+def _accuracy(entry: dict | None) -> str:
+    if entry is None:
+        return "–"
+    if not entry["evidence"]:
+        return NO_EVIDENCE
     ends = ("100" if end > CERTAIN else percent(end) for end in entry["ci95"])
     return f"{percent(entry['accuracy'])} ({span(*ends)})"
 
@@ -189,7 +261,7 @@ def protocols(results: dict[str, dict]) -> Table:
             CODE_NAMES[code],
             percent(e["published"]["accuracy"]),
             f"{fixed(e['published']['cross_entropy'], 3)} ({fixed(e['published']['uniform'], 3)})",
-            *(UNTRAINED if e[name] is None else percent(e[name]) for name in read),
+            *(NO_EVIDENCE if e[name] is None else percent(e[name]) for name in read),
         ]
         for code, e in results.items()
     ]
@@ -230,9 +302,12 @@ def report_tables(r: dict) -> dict[str, Table]:
         "changes": changed_hyper_parameters(hparams, r["training"]["published"]),
         "headline": headline(r["headline"]),
         "errors": swap_errors(named_errors(swap, r["reconstruction"])),
+        "distance": errors_by_distance(swap["by_distance"]),
         "where": errors_by_pose(swap["by_target"], swap["by_s_image"]),
+        "parts": part_scores(swap["parts"]),
         "judge": judge(r["judge"]),
         "probes": probe_accuracies(r["probes"]),
+        "leaks": leaks(r["probes"]),
         "nats": nats(r["information"]),
         "selectivity": selectivity(r["selectivity"]),
         "protocols": protocols(r["protocols"]),
@@ -262,6 +337,7 @@ def report_numbers(r: dict) -> dict[str, str]:
         "kl": fixed(training["kl_nats"]),
         "swaps": count(swap["test"]["n"]),
         "optimised": count(swap["best"]["best"]["n"]),
+        "optimised_steps": count(swap["best"]["steps"]),
         "optimised_before": fixed(swap["best"]["swap"]["psnr"]),
         "optimised_after": fixed(swap["best"]["best"]["psnr"]),
         "judged": count(r["judge"]["n"]),

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from lib.evaluation.intervals import bootstrap_interval, ratio_interval
+from lib.evaluation.intervals import (
+    bootstrap_interval,
+    gain_interval,
+    ratio_interval,
+    share_interval,
+    training_interval,
+)
 
 
 def coverage(draw, trials=300):
@@ -77,3 +83,60 @@ def test_more_identities_give_a_narrower_interval():
         for n in (20, 320)
     )
     assert many == pytest.approx(few / 4, rel=0.2)
+
+
+def trainings(rng, count=3, clusters=40, n=800, differs=1.0):
+    """(count, n) errors of swaps in several trainings: each training, each identity and each of
+    their pairs has an effect. The true mean is 0.
+    """
+    a, b = rng.integers(clusters, size=(2, n))
+    effects = rng.normal(size=(2, clusters))
+    by_training = differs * 0.3 * rng.normal(size=(count, 1))
+    pairs = 0.3 * rng.normal(size=(count, clusters))[:, a]
+    noise = rng.normal(size=(count, n))
+    return effects[0][a] + effects[1][b] + by_training + pairs + noise, a, b
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_intervals_over_trainings_and_identities_hold_the_mean_as_often_as_they_say(count):
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(200):
+        _, low, high = training_interval(*trainings(rng, count))
+        covered += low <= 0 <= high
+    assert 0.91 <= covered / 200
+
+
+def test_intervals_over_identities_alone_would_hold_it_less_often():
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(100):
+        values, a, b = trainings(rng, differs=3.0)
+        low, high = bootstrap_interval(values.mean(axis=0), a, b)
+        covered += low <= 0 <= high
+    assert covered / 100 < 0.85
+
+
+def test_a_gain_is_paired():
+    """Identities differ much, and the two methods little: only pairs can show it."""
+    rng = np.random.default_rng(0)
+    values, a, b = two_way(rng)
+    errors = np.exp(values)
+    low, high = gain_interval(errors, 1.1 * errors, a, b)
+    assert low == pytest.approx(high) and low == pytest.approx(10 * np.log10(1.1))
+    mean, low, high = training_interval(
+        np.stack([errors, errors]), a, b, reference=np.stack([1.1 * errors, 1.2 * errors])
+    )
+    assert low < 10 * np.log10(1.1) < mean < 10 * np.log10(1.2) < high
+    noisy = errors * np.exp(0.1 * rng.normal(size=len(errors)))
+    low, high = gain_interval(errors, noisy, a, b)
+    assert low < 0.3 and high - low < 0.5
+
+
+@pytest.mark.parametrize("clusters", [5, 30])
+def test_all_right_is_no_certainty(clusters):
+    cluster = np.arange(200) % clusters
+    low, high = share_interval(np.ones(200, bool), cluster)
+    assert high == 1 and low == pytest.approx(0.025 ** (1 / clusters))
+    low, high = share_interval(np.zeros(200, bool), cluster)
+    assert low == 0 and high == pytest.approx(1 - 0.025 ** (1 / clusters))
+    some = cluster % 2 == 0
+    assert share_interval(some, cluster) == bootstrap_interval(some, cluster)

@@ -9,7 +9,7 @@ import torch
 from lib.config import make_hparams
 from lib.data.sprites import N_POSES, split_sprites
 from lib.evaluation import judge
-from lib.evaluation.swaps import true_images
+from lib.evaluation.swaps import image_errors, psnr, true_images
 from lib.system import paths
 
 CPU, HP = torch.device("cpu"), make_hparams("fast", probe_images=4_000)
@@ -99,3 +99,12 @@ def test_the_baseline_is_the_share_of_the_majority_class(few_sprites):
         "pose",
         "identity",
     }
+
+
+@pytest.mark.parametrize("decibels", [22.0, 30.0])
+def test_blurred_images_have_the_psnr_of_swaps(few_sprites, decibels):
+    index = np.random.default_rng(0).choice(len(few_sprites.images), 700, replace=False)
+    blurred = judge.blurred_images(few_sprites, index, decibels)(slice(0, 500))
+    true = true_images(few_sprites, index)(slice(0, 500))
+    assert psnr(image_errors(blurred, true)[:, 0].mean()) == pytest.approx(decibels, abs=0.1)
+    assert 0 <= blurred.min() and blurred.max() <= 1

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from lib.config import make_hparams
-from lib.data.sprites import split_sprites
+from lib.data.sprites import N_POSES, split_sprites
 from lib.evaluation.disentanglement import block_scores, entropy_fraction
-from lib.evaluation.probes import KINDS, Probe, by_attributes, fit_probes, score
+from lib.evaluation.probes import KINDS, Probe, by_attributes, fit_all, fit_probes, score
+from lib.report.numbers import strongest_leak
 from tests.evaluation.planted import (
     IDENTITY,
     PERFECT_S,
@@ -20,10 +21,12 @@ from tests.evaluation.planted import (
     TARGETS,
     USELESS,
     leaking,
+    noisy,
     one_hot,
 )
 
 HP = make_hparams("fast", probe_images=4_000, probe_epochs=8)
+GAIN = np.ones(len(SPLITS["train"]))  # of a probe that trained
 READ = {
     "linear": 0.97,
     "mlp": 0.97,
@@ -52,9 +55,8 @@ def verdict(s, z, kind="mlp"):
 def test_perfect_codes_are_read_and_useless_and_constant_ones_are_not(kind):
     for found in (scores(PERFECT_S, kind)[name] for name in "abc"):
         low, high = found["ci95"]
-        assert (
-            found["accuracy"] > READ[kind] and found["trained"] and low <= found["accuracy"] <= high
-        )
+        assert found["accuracy"] > READ[kind] and low <= found["accuracy"] <= high
+        assert found["evidence"] and found["proven"]
     assert scores(PERFECT_Z, kind)["pose"]["accuracy"] > 0.97
     for code in (USELESS, np.ones((len(POSE), 3), np.float32)):
         for found in scores(code, kind).values():
@@ -140,10 +142,62 @@ def test_no_constant_answer_beats_chance():
     )
 
 
-def test_a_probe_worse_than_a_guess_on_its_training_images_did_not_train():
-    posterior = np.log(np.full((len(SPLITS["test"]), 3), 1 / 3))
-    assert not score(Probe(posterior, 1.2, 1.2), TARGETS["a"], SPLITS["test"], IDENTITY)["trained"]
-    assert score(Probe(posterior, 1.2, 1.0), TARGETS["a"], SPLITS["test"], IDENTITY)["trained"]
+def scored(answers, train_gain):
+    """The score of a probe that gives these answers to target a of the test."""
+    posterior = np.log(np.where(np.eye(3)[answers] > 0, 0.8, 0.1))
+    probe = Probe(posterior, 1.0, SPLITS["train"], train_gain)
+    return score(probe, TARGETS["a"], SPLITS["test"], IDENTITY)
+
+
+def test_a_probe_no_better_than_frequencies_on_its_training_images_did_not_train():
+    right, noise = TARGETS["a"][SPLITS["test"]], RNG.normal(size=len(SPLITS["train"]))
+    assert scored(right, 0.5 + noise)["trained"]
+    for gain in (noise - noise.mean(), noise - 0.5):
+        found = scored(right, gain)
+        assert not found["trained"] and not found["evidence"] and not found["proven"]
+
+
+def test_a_constant_answer_is_no_evidence_and_no_interval_has_no_width():
+    gain = np.ones(len(SPLITS["train"]))
+    constant = scored(np.zeros(len(SPLITS["test"]), int), gain)
+    assert constant["trained"] and constant["constant"] and not constant["evidence"]
+    perfect = scored(TARGETS["a"][SPLITS["test"]], gain)
+    low, high = perfect["ci95"]
+    assert perfect["accuracy"] == 1 and low < high and perfect["proven"]
+
+
+def test_useless_codes_prove_no_leak_more_often_than_they_say():
+    proven = []
+    for seed in range(12):
+        code = np.random.default_rng(seed).normal(size=(len(POSE), 4)).astype(np.float32)
+        for kind in ("linear", "knn"):
+            found = fit_probes(kind, code, TARGETS, SPLITS, HP, seed)
+            proven += [
+                score(probe, TARGETS[name], SPLITS["test"], IDENTITY)["proven"]
+                for name, probe in found.items()
+            ]
+    assert np.mean(proven) <= 0.03
+
+
+def test_an_identity_that_differs_from_pose_to_pose_is_found_in_unseen_cells(few_sprites):
+    """The planted code names a third of the identity by one of two keys, one for each half of the
+    poses of each view: poses that a probe has not seen do not say which.
+    """
+    identity, pose = few_sprites.identity, few_sprites.pose
+    rng = np.random.default_rng(0)
+    keys = np.stack([rng.permutation(few_sprites.n_identities) for _ in range(N_POSES)])
+    code = noisy(np.concatenate([one_hot(keys[pose, identity]), one_hot(pose)], axis=1))
+    hp = make_hparams("fast", probe_images=4_000, probe_epochs=20)
+    splits = split_sprites(few_sprites, "identity", 0)
+    entries = fit_all({"z_mu": code}, few_sprites, splits, hp, 0)
+    read = {
+        e["split"]: e["accuracy"]
+        for e in entries
+        if (e["target"], e["kind"]) == ("identity", "mlp")
+    }
+    assert read["unseen cells"] > read["unseen poses"] + 0.2
+    best = strongest_leak(entries, "z_mu", "identity")
+    assert best["split"] == "unseen cells" and best["proven"]
 
 
 def test_nats_are_those_of_the_posterior():
@@ -158,7 +212,7 @@ def test_nats_are_those_of_the_posterior():
         (np.tile(share, (len(y), 1)), 0),
         (np.eye(3)[(y + 1) % 3], 0),
     ):
-        probe = Probe(np.log(np.maximum(posterior, 1e-9)), 0.0, 0.0)
+        probe = Probe(np.log(np.maximum(posterior, 1e-9)), 0.0, SPLITS["train"], GAIN)
         assert score(probe, TARGETS["a"], SPLITS["test"], IDENTITY)["nats"] == pytest.approx(
             expected, abs=1e-6
         )
@@ -172,7 +226,7 @@ def test_an_identity_by_its_attributes_is_right_or_at_chance_as_they_are(few_spr
         K = int(few_sprites.labels[:, k].max()) + 1
         posterior = np.full((len(test), K), (1 - certainty) / K)
         posterior[np.arange(len(test)), labels[:, k]] += certainty
-        probes[name] = Probe(np.log(posterior), 0.0, 0.0)
+        probes[name] = Probe(np.log(posterior), 0.0, test, np.ones(len(test)))
     found = score(
         by_attributes(few_sprites, probes), few_sprites.identity, test, few_sprites.identity
     )

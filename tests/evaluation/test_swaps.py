@@ -5,21 +5,28 @@ import pytest
 import torch
 
 from lib.config import make_hparams
+from lib.data.drawn import ATTRIBUTES, character_labels
 from lib.data.images import to_float
-from lib.data.sprites import N_POSES, POSES, split_sprites
+from lib.data.sprites import N_POSES, POSES, Sprites, split_sprites
 from lib.evaluation.baselines import predictor_errors, predictors
 from lib.evaluation.swaps import (
+    CODE_STEPS,
     best_error,
     image_errors,
     nearest_pose_error,
+    paired_gain,
+    part_scores,
     psnr,
     reconstruction_swaps,
     sample_swaps,
     summarize,
     swap_error,
     swap_error_by_attribute,
+    swap_error_by_distance,
     swap_error_by_pose,
     swap_scores,
+    training_distance,
+    true_images,
 )
 from lib.method.networks import CycleVAE
 
@@ -219,8 +226,70 @@ def test_retrieval_has_the_similarity_of_what_it_shows(few_sprites, splits):
 def test_codes_optimised_for_an_image_decode_better_than_a_swap(few_sprites, splits):
     model = CycleVAE(make_hparams("smoke")).eval()
     swaps = sample_swaps(few_sprites, splits["test"], 16, seed=0)
-    before, after = (
-        swap_error(model, few_sprites, swaps)[:, 0],
-        best_error(model, few_sprites, swaps)[:, 0],
+    before = swap_error(model, few_sprites, swaps)[:, 0]
+    errors, optimisation = best_error(model, few_sprites, swaps)
+    assert (errors[:, 0] < before).all() and all(p.grad is None for p in model.parameters())
+    assert optimisation["converged"] == (optimisation["steps"] < CODE_STEPS)
+
+
+def test_an_optimisation_that_is_cut_says_so(few_sprites, splits, monkeypatch):
+    monkeypatch.setattr("lib.evaluation.swaps.CODE_STEPS", 5)
+    swaps = sample_swaps(few_sprites, splits["test"], 8, seed=0)
+    _, optimisation = best_error(CycleVAE(make_hparams("smoke")).eval(), few_sprites, swaps)
+    assert optimisation == {"steps": 5, "converged": False}
+
+
+def with_part(sprites, swaps, attribute, is_wrong):
+    """The true images, but where `is_wrong` the part of B: None where no such character exists."""
+    number = {tuple(label): c for c, label in enumerate(sprites.labels.tolist())}
+    k, target = sprites.attributes.index(attribute), swaps.target.copy()
+    for n in np.flatnonzero(is_wrong):
+        label = sprites.labels[sprites.character[swaps.s_image[n]]].copy()
+        label[k] = sprites.labels[sprites.character[swaps.z_image[n]], k]
+        other = number.get(tuple(label.tolist()))
+        target[n] = target[n] if other is None else other * N_POSES + target[n] % N_POSES
+    return true_images(sprites, target)
+
+
+def test_wrong_parts_are_found_where_one_in_twenty_is_wrong(few_sprites, splits):
+    swaps = sample_swaps(few_sprites, splits["train"], 3_000, seed=0)
+    perfect = part_scores(few_sprites, swaps, true_images(few_sprites, swaps.target))
+    assert set(perfect) >= {"weapon"}
+    for e in perfect.values():
+        assert e["score"] == 1 and e["ci95"][0] > 0.6 and e["n"] > 0
+    wrong = np.random.default_rng(0).random(3_000) < 0.05
+    planted = part_scores(few_sprites, swaps, with_part(few_sprites, swaps, "weapon", wrong))
+    assert planted["weapon"]["score"] == pytest.approx(0.95, abs=0.02)
+    assert planted["weapon"]["ci95"][1] < 0.99
+    with_z = part_scores(few_sprites, swaps, with_part(few_sprites, swaps, "weapon", wrong | True))
+    assert with_z["weapon"]["score"] == 0 and with_z["weapon"]["ci95"][0] == 0
+
+
+def test_gains_are_of_the_same_swaps(few_sprites, splits):
+    swaps = sample_swaps(few_sprites, splits["train"], 300, seed=0)
+    errors = np.exp(RNG.normal(size=(300, 3)))
+    found = paired_gain(few_sprites, swaps, errors, 2 * errors)
+    assert found["db"] == pytest.approx(10 * np.log10(2))
+    assert found["ci95"] == pytest.approx([found["db"]] * 2)
+
+
+def test_a_new_skin_is_told_from_a_new_outfit():
+    labels = character_labels()
+    n = len(labels) * N_POSES
+    numbers = np.arange(len(labels))
+    sprites = Sprites(
+        "drawn", np.empty((n, 0)), labels, tuple(ATTRIBUTES), numbers, np.arange(n), ""
     )
-    assert (after < before).all() and all(p.grad is None for p in model.parameters())
+    found = {}
+    for split in ("identity", "outfit"):
+        parts = split_sprites(sprites, split, 0)
+        swaps = sample_swaps(sprites, parts["test"], 500, seed=0)
+        by_distance = swap_error_by_distance(sprites, parts["train"], swaps, np.ones((500, 3)))
+        assert sum(e["n"] for e in by_distance.values()) == 500
+        identities = len(np.unique(sprites.identity[swaps.s_image]))
+        assert sum(e["identities"] for e in by_distance.values()) == identities
+        found[split] = by_distance
+    assert found["identity"].keys() == {"skin alone"}
+    assert found["outfit"].keys() == {"2 attributes"}
+    known = training_distance(sprites, np.arange(n))
+    assert set(known) == {"0 attributes"}

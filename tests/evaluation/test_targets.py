@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from lib.data.sprites import bayes_ceiling, split_sprites
-from lib.evaluation.targets import IDENTITY_TARGETS, control_targets, probe_targets, unseen_poses
+from lib.evaluation.targets import (
+    IDENTITY_TARGETS,
+    control_targets,
+    probe_targets,
+    unseen_cells,
+    unseen_poses,
+)
 
 
 def test_targets_are_those_of_the_sprites(few_sprites):
@@ -41,7 +47,20 @@ def test_bayes_ceiling():
 
 
 def test_no_probe_is_tested_on_an_image_it_was_trained_on(few_sprites):
-    for parts in (unseen_poses(few_sprites, seed=0), split_sprites(few_sprites, "identity", 0)):
+    for parts in (
+        unseen_poses(few_sprites, seed=0),
+        unseen_cells(few_sprites, seed=0),
+        split_sprites(few_sprites, "identity", 0),
+        split_sprites(few_sprites, "outfit", 0),
+    ):
         train, validation, test = (set(few_sprites.distinct[part]) for part in parts.values())
         assert test and not train & test and not train & validation and not validation & test
     assert set(IDENTITY_TARGETS) < set(probe_targets(few_sprites))
+
+
+def test_a_probe_of_cells_has_seen_each_identity_and_each_pose_but_never_both(few_sprites):
+    train, _, test = unseen_cells(few_sprites, seed=0).values()
+    identity, pose = few_sprites.identity, few_sprites.pose
+    assert set(identity[test]) <= set(identity[train]) and set(pose[test]) <= set(pose[train])
+    cells = [set(zip(identity[part], pose[part], strict=True)) for part in (train, test)]
+    assert cells[1] and not cells[0] & cells[1]

@@ -33,6 +33,8 @@ COMMAND_FAULTS = {  # the options, the status, and what the user reads
     ),
     "an unknown option": (["--sed", "1"], 2, "unrecognized arguments: --sed"),
     "a seed below 0": (["--seed", "-1"], 1, SEED.format("-1")),
+    "a split seed below 0": (["--split-seed", "-1"], 1, "split_" + SEED.format("-1")),
+    "a split that is none": (["--split", "pose"], 2, "invalid choice: 'pose'"),
     "a seed that a library refuses": (["--seed", "4294967296"], 1, SEED.format("4294967296")),
     "a hyper-parameter that no memory holds": (
         ["--set", "z_dim=99999999"],

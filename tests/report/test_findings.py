@@ -3,7 +3,7 @@
 import pytest
 
 from lib.report import findings, summary
-from lib.report.numbers import attribute_probes
+from lib.report.numbers import attribute_probes, strongest_leak
 
 
 def joined(sentences):
@@ -30,7 +30,22 @@ def swap(test):
         "ci95": [10 ** (-(test + 0.5) / 10), 10 ** (-(test - 0.7) / 10)],
     }
     best = {"swap": {"psnr": test, "n": 100}, "best": {"psnr": 31.0, "n": 100}}
-    return {"test": score, "predictors": errors, "by_attribute": by_attribute, "best": best}
+    gains = {name: {"db": test - psnr} for name, psnr in predictors.items()}
+    gains = {name: {**e, "ci95": [e["db"] - 0.5, e["db"] + 0.5]} for name, e in gains.items()}
+    by_distance = {"skin alone": {"psnr": test, "ci95": score["ci95"], "identities": 29}}
+    parts = {
+        "skin": {"score": 0.99, "ci95": [0.98, 1.0], "n": 100},
+        "weapon": {"score": 0.62, "ci95": [0.55, 0.7], "n": 100},
+    }
+    return {
+        "test": score,
+        "predictors": errors,
+        "gain": gains,
+        "by_attribute": by_attribute,
+        "by_distance": by_distance,
+        "parts": parts,
+        "best": {**best, "steps": 300, "converged": True},
+    }
 
 
 def swap_text(swaps):
@@ -44,9 +59,13 @@ def test_bullets_show_a_sentence_each():
 @pytest.mark.parametrize(
     ("psnr", "conclusion"),
     [
-        (27.0, "Swaps beat retrieval (26.1 dB)"),
-        (24.0, "Swaps beat the additive predictor (21.3 dB) but not retrieval"),
-        (19.0, "Swaps beat the pose mean predictor (18.8 dB) but not"),
+        (27.0, "Swaps beat retrieval (26.1 dB) by 0.9 dB on the same swaps, 95 % interval 0.4 to"),
+        (
+            26.4,
+            "They do not beat retrieval (26.1 dB; gain 0.3 dB on the same swaps, 95 % interval -",
+        ),
+        (24.0, "Swaps beat the additive predictor (21.3 dB). They do not beat retrieval"),
+        (19.5, "Swaps beat the pose mean predictor (18.8 dB). They do not"),
         (11.0, "Swaps beat no simple predictor"),
     ],
 )
@@ -57,7 +76,18 @@ def test_the_conclusion_on_swaps_follows_from_the_numbers(psnr, conclusion):
     assert "1.50 times as large (95 % interval 1.20 to 1.80)" in text
     assert f"{psnr} dB PSNR (95 % interval {psnr - 0.7:.1f} to {psnr + 0.5:.1f})" in text
     assert f"the codes of 100 swaps for this decoder changes their PSNR from {psnr} to 31.0" in text
-    assert ("SSIM 0.970 against 0.930" in text) == (psnr > 26.1)
+    assert ("SSIM 0.970 against 0.930" in text) == (psnr > 26.6)
+    assert "differs in the skin alone; swaps of them reach" in text
+    assert "swaps show the weapon in 62.0 % (55.0–70.0) nearer to the s image" in text
+    assert "a lower bound on its best. It converged after 300 steps." in text
+
+
+def test_parts_that_are_all_right_and_an_optimisation_that_was_cut_are_said():
+    swaps = swap(27.0)
+    del swaps["parts"]["weapon"]
+    swaps["best"] |= {"steps": 1_000, "converged": False}
+    text = swap_text(swaps)
+    assert "Every attribute is nearer" in text and "It had not converged after 1,000 steps" in text
 
 
 def test_a_difference_that_is_not_significant_is_not_reported():
@@ -88,55 +118,78 @@ def test_images_that_were_not_published_are_reported(as_published):
 
 
 def test_a_collapsed_run_is_reported():
-    training = {"kl_nats": 9.0, "pose_nats": 5.2} | {
+    training = {"kl_nats": 9.0, "pose_nats": 5.2, "identity_nats": 5.3} | {
         "first": {"reconstruction": 600.0},
         "final": {"reconstruction": 50.0},
     }
     text = joined(findings.training_finding(training))
     assert "collapsed" not in text and "fell from 600 to 50" in text
+    assert "The other 3.8 nats are fewer than the 5.3 nats of an identity." in text
+    text = joined(findings.training_finding({**training, "kl_nats": 12.2}))
+    assert "The other 7.0 nats exceed the 5.3 nats of an identity, so z has room" in text
     collapsed = {**training, "kl_nats": 0.1, "final": {"reconstruction": 700.0}}
     text = joined(findings.training_finding(collapsed))
     assert "z collapsed" in text and "rose from 600 to 700" in text
 
 
-def probes(leak=0.0, trained=True, pose_from_s=0.9):
+def probes(leak=0.0, evidence=True, pose_from_s=0.9):
     """Chosen probes with baseline 0.5 and ceiling 1; the mean of z leaks the skin by `leak`.
 
-    Linear probes were not chosen.
+    Linear probes were not chosen, and prove nothing. Other leaks are proven if above the baseline.
     """
     accuracies = {
         (code, target): 0.9 for code in ("s", "z_mu", "z") for target in ("identity", "pose")
     } | {
         ("s", "skin"): 0.9,
+        ("z_mu", "identity"): 0.5,
+        ("z", "identity"): 0.5,
         ("z_mu", "skin"): 0.5 + leak,
         ("z", "skin"): 0.5,
         ("s", "pose"): pose_from_s,
+        **dict.fromkeys((("s", name) for name in ("action", "view", "frame")), 0.5),
     }
-    common = {"baseline": 0.5, "ceiling": 1.0, "trained": trained, "ci95": [0.4, 0.95]}
+    common = {"baseline": 0.5, "ceiling": 1.0, "evidence": evidence, "ci95": [0.4, 0.95]}
     entries = [
         {
             "code": code,
             "target": target,
             "kind": kind,
+            "split": "unseen poses",
             "accuracy": 0.99 if kind == "linear" else accuracy,
             "chosen": kind == "mlp",
+            "proven": evidence and kind == "mlp" and accuracy > 0.5,
         }
         for (code, target), accuracy in accuracies.items()
         for kind in ("linear", "mlp")
     ]
     attributes = {"code": "z_mu", "target": "identity", "kind": "attributes", "chosen": False}
-    return [{**entry, **common} for entry in [*entries, {**attributes, "accuracy": 0.7}]]
+    attributes |= {"split": "unseen identities", "proven": False, "accuracy": 0.7}
+    return [{**entry, **common} for entry in [*entries, attributes]]
 
 
 def test_the_headline_takes_the_chosen_probes_and_turns_errors_into_decibels():
-    results = {"swap": swap(24.0), "probes": probes(pose_from_s=0.6)}
+    results = {"swap": swap(24.0), "probes": probes(leak=0.3, pose_from_s=0.6)}
     rows = {row["what"]: row for row in summary.headline(results)}
     first = rows["swap, PSNR in dB"]
     assert first["ci95"] == pytest.approx([23.3, 24.5])
     assert (first["floor"], first["ceiling"]) == (18.8, 31.0)
-    assert [row["value"] for row in rows.values()] == [24.0, 0.9, 0.9, 0.7, 0.9, 0.6]
-    untrained = summary.headline({**results, "probes": probes(trained=False)})
-    assert [row["value"] for row in untrained] == [24.0, *[None] * 5]
+    values = [24.0, 0.9, 0.9, 0.9, 0.3, 0.6, 0, 0, 0.05, 0.2]
+    assert [row["value"] for row in rows.values()] == pytest.approx(values)
+    largest = rows["leak of z (mean), largest"]
+    assert largest["target"] == "skin" and largest["ci95"] == pytest.approx([-0.2, 0.9])
+    assert rows["leak of z (sampled), largest"]["ci95"] is None  # nothing is proven
+    silent = summary.headline({**results, "probes": probes(leak=0.3, evidence=False)})
+    assert [row["value"] for row in silent] == [24.0, *[None] * 3, *[0.0] * 6]
+
+
+def test_the_strongest_proof_counts_whichever_kind_validation_chose():
+    entries = probes(leak=0.1)
+    linear = next(
+        e for e in entries if (e["code"], e["target"], e["kind"]) == ("z_mu", "skin", "linear")
+    )
+    linear |= {"proven": True, "accuracy": 0.8}
+    assert strongest_leak(entries, "z_mu", "skin") is linear
+    assert strongest_leak(entries, "z", "skin") is None
 
 
 def judge(pose=0.98, weapon=0.74):
@@ -155,6 +208,9 @@ def judge(pose=0.98, weapon=0.74):
         "truth": truth,
         "swap": {**truth, "identity": 0.6, "weapon": weapon},
         "retrieval": {"identity": 0.002},
+        "blurred": {"identity": 0.97, "pose_within_tolerance": 0.8},
+        "train_reconstruction": {"identity": 0.99, "pose_within_tolerance": 0.9},
+        "swap_less_reconstruction": {"identity": 0.01, "ci95": [-0.01, 0.03]},
         "rank_correlation": {"identity": 0.75, "pose": 0.1},
         "tolerance_pixels": 10,
     }
@@ -165,6 +221,10 @@ def test_a_judge_is_trusted_as_far_as_it_is_right_on_true_images():
     assert "the judge wrongly reports the test identity in 0.2 % of its images." in text
     assert "carry little" not in text and "within one point of the ceiling" in text
     assert "in 60.0 % of swaps and 99.9 % of true images" in text
+    assert "as blurred as swaps, it recognises the identity in 97.0 % and the pose" in text
+    assert "is 1.0 points (95 % interval -1.0 to 3.0), so neither is shown to be higher." in text
+    sure = judge() | {"swap_less_reconstruction": {"identity": 0.02, "ci95": [0.01, 0.03]}}
+    assert "neither is shown" not in joined(findings.judge_finding(sure))
     weak = joined(findings.judge_finding(judge(pose=0.9)))
     assert "accuracy for the pose is 8.0 points below the ceiling" in weak
     assert "may underestimate the pose accuracy of swaps" in weak
@@ -195,10 +255,10 @@ def test_a_published_probe_worse_than_a_guess_is_reported():
         z = {**ours, "published": {**published, "accuracy": 0.002, "cross_entropy": cross_entropy}}
         text = joined(findings.protocol_finding({"s": s, "z": z}))
         assert f"That probe {conclusion}" in text
-        assert "cut to 3 epochs on 20,000 images" in text
+        assert "for 3 epochs on 20,000 images" in text
         assert "67.0 % from s and 0.2 % from z" in text and "character accuracy to 73.7 %" in text
         assert "character probe on s reaches 50.0 % on unseen poses (ceiling 75.7 %)" in text
-        assert "Our identity probe on s did not train." in text
+        assert "Our identity probe on s is no evidence." in text
 
 
 def test_blocks_name_the_factors_that_the_other_code_explains():
@@ -227,8 +287,10 @@ def test_a_run_that_failed_is_reported():
     collapsed, ignored = failures(0.2, 18.0)
     assert collapsed.startswith("z collapsed: the KL term is 0.20 nats")
     assert ignored.startswith("s is ignored, or the model learned little: swaps (18.0 dB) are no")
-    unknown = failures(11.0, 24.0, trained=False)
-    assert unknown[0] == "It is unknown whether s encodes the identity: no probe trained."
+    unknown = failures(11.0, 24.0, evidence=False)
+    assert unknown[0] == (
+        "It is unknown whether s encodes the identity: the chosen probe is no evidence."
+    )
     assert len(unknown) == 2
     weak = [{**entry, "accuracy": 0.52} for entry in probes()]
     none = summary.failures({"training": {"kl_nats": 11.0}, "swap": swap(24.0), "probes": weak})
@@ -240,21 +302,29 @@ def test_a_run_that_failed_is_reported():
 
 def test_leaks_are_named_on_either_side():
     leaking = joined(findings.probe_finding(probes(leak=0.3)))
-    assert "The mean of z leaks the skin most: probe accuracy is 80.0 %" in leaking
-    assert "Probes find no attribute in a sample of z" in leaking
-    assert "carries little" not in leaking and "s leaks the pose" in leaking
-    tight = joined(findings.probe_finding(probes(leak=0.01, pose_from_s=0.5)))
-    assert "Probes find no attribute in the mean of z" in tight
-    assert "s hardly leaks the pose" in tight
+    assert "z (mean) should hold no attribute and no identity: probes find 1 of these 2" in leaking
+    assert "On average it leaks 30 % of the way from baseline to ceiling." in leaking
+    assert "leaks the skin most, 60 % of the way: probe accuracy is 80.0 %" in leaking
+    assert "z (sampled) should hold no attribute and no identity: no probe proves" in leaking
+    assert "s should hold no pose factor: probes find 1 of these 4 in it." in leaking
+    assert "No probe proves that z (mean) names the identity" in leaking
+    tight = joined(findings.probe_finding(probes(pose_from_s=0.5)))
+    assert "z (mean) should hold no attribute and no identity: no probe proves" in tight
+    assert "s should hold no pose factor: no probe proves that it does." in tight
+    named = probes()
+    entry = next(e for e in named if e["kind"] == "attributes")
+    entry |= {"proven": True}
+    text = joined(findings.probe_finding(named))
+    assert "z (mean) names the identity is 70.0 % (baseline 50.0 %), by a probe of kind" in text
     poor = probes()
     next(e for e in attribute_probes(poor, "s"))["accuracy"] = 0.6
     text = joined(findings.probe_finding(poor))
     assert "s carries little of the skin: probe accuracy is 60.0 % (baseline 50.0 %)." in text
 
 
-def test_a_probe_that_did_not_train_gives_no_number():
-    text = joined(findings.probe_finding(probes(leak=0.3, trained=False)))
-    assert "unknown, because the chosen probe did not train" in text and "80.0 %" not in text
+def test_a_probe_that_is_no_evidence_gives_no_number():
+    text = joined(findings.probe_finding(probes(leak=0.3, evidence=False)))
+    assert "unknown, because the chosen probe is no evidence" in text and "80.0 %" not in text
 
 
 def test_a_path_that_jumps_is_reported():
@@ -271,5 +341,15 @@ def test_a_path_that_jumps_is_reported():
     assert "Typical paths do not jump." in text
     assert "0.0 % of paths in s and 5.0 % of paths in z have a step above 4 times" in text
     assert "25.0 dB at a decoded end and 22.0 dB in the middle" in text
+    assert "The middle is 3.0 dB further from the data than the ends" in text
     jumping = joined(findings.interpolation_finding({**even, "largest_step_z": 9.0}))
     assert "Typical paths in z jump." in jumping
+
+
+@pytest.mark.parametrize(("as_near", "verdict"), [(0.1, "Few"), (0.8, "Most")])
+def test_the_prior_is_a_model_of_poses_or_it_is_not(as_near, verdict):
+    prior = {"as_near": as_near, "samples": {"n": 50, "psnr": 18.7}, "swaps": {"psnr": 27.3}}
+    text = joined(findings.prior_finding(prior))
+    is_model = "is the" if verdict == "Most" else "is not the"
+    assert f"{verdict} samples of the prior show a pose" in text
+    assert f"this model {is_model} generative model of poses" in text

@@ -1,0 +1,88 @@
+"""Training and evaluation on a GPU. Skipped where there is none."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib.config import make_hparams
+from lib.data.sprites import split_sprites
+from lib.evaluation import judge, swaps
+from lib.evaluation.codes import encode_all
+from lib.evaluation.protocol import published_protocol
+from lib.method import parallel
+from lib.method.networks import encode_images
+from lib.method.runs import load_run, new_run
+from lib.method.training import fit
+from lib.system import paths
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+TINY = dict(images_seen=1_600, batch_images=32, lr_warmup=3, match_characters=8)  # 50 steps
+
+
+@pytest.fixture
+def reports(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "REPORTS", tmp_path)
+    monkeypatch.setattr(paths, "DATA", tmp_path)
+    return tmp_path
+
+
+def train(sprites, device, name, on_log=None, **overrides):
+    hp = make_hparams("smoke", **{**TINY, **overrides})
+    run = new_run(name, sprites, "smoke", 0, hp)
+    train_images = split_sprites(sprites, "identity", 0)["train"]
+    return fit(run, sprites, train_images, device, on_log=on_log)
+
+
+@pytest.mark.parametrize("architecture", ["dense", "published"])
+def test_a_training_on_a_gpu_is_that_on_a_cpu_up_to_rounding(few_sprites, reports, architecture):
+    runs = [train(few_sprites, d, d.type, architecture=architecture) for d in (CPU, CUDA)]
+    assert [run.device for run in runs] == ["cpu", "cuda"]
+    for name, tolerance in (("reconstruction", 0.05), ("kl", 0.15)):  # a small KL moves more
+        cpu, cuda = (np.array([row[name] for row in run.history]) for run in runs)
+        np.testing.assert_allclose(cuda[:5], cpu[:5], rtol=tolerance)
+    assert runs[1].history[-1]["reconstruction"] < 0.7 * runs[1].history[0]["reconstruction"]
+
+
+def test_a_stopped_training_resumes(few_sprites, reports, monkeypatch):
+    class Stopped(Exception):
+        pass
+
+    def stop(row):
+        if row["images"] >= 800:
+            raise Stopped
+
+    monkeypatch.setattr("lib.method.runs.CHECKPOINT_SECONDS", 0)
+    with pytest.raises(Stopped):
+        train(few_sprites, CUDA, "stopped", stop)
+    resumed, straight = (train(few_sprites, CUDA, name) for name in ("stopped", "straight"))
+    last = [run.history[-1]["reconstruction"] for run in (resumed, straight)]
+    assert last[0] == pytest.approx(last[1], rel=0.02)
+
+
+def test_long_trainings_are_compiled(few_sprites, reports, monkeypatch):
+    monkeypatch.setattr(parallel, "COMPILE_STEPS", 10)
+    run = train(few_sprites, CUDA, "compiled")
+    assert run.model.encoder._compiled_call_impl is not None
+    assert run.history[-1]["reconstruction"] < run.history[0]["reconstruction"]
+    assert load_run("compiled").finished
+
+
+def test_the_evaluation_on_a_gpu_is_that_on_a_cpu(few_sprites, reports):
+    train(few_sprites, CUDA, "evaluated")
+    on_cpu, on_cuda = (load_run("evaluated", device) for device in (CPU, CUDA))
+    split = split_sprites(few_sprites, "identity", 0)
+    chosen = swaps.sample_swaps(few_sprites, split["test"], 64, seed=0)
+    errors = [swaps.swap_error(run.model, few_sprites, chosen) for run in (on_cpu, on_cuda)]
+    np.testing.assert_allclose(*errors, rtol=0.01)
+    codes = [encode_images(run.model, few_sprites.images).z_mu for run in (on_cpu, on_cuda)]
+    torch.testing.assert_close(*codes, rtol=0.01, atol=0.01)
+    best, optimisation = swaps.best_error(on_cuda.model, few_sprites, chosen)
+    assert best[:, 0].mean() < errors[1][:, 0].mean() and optimisation["steps"] > 0
+
+    hp = make_hparams("smoke", probe_images=1_000)
+    judging = judge.load_judge(few_sprites, split["train"], hp, 0, CUDA)
+    predict = swaps.swap_predictor(on_cuda.model, few_sprites, chosen)
+    assert len(judge.judge_images(judging, predict, chosen.target, few_sprites)["pose"]) == 64
+    code = encode_all(on_cuda, few_sprites).s
+    assert 0 <= published_protocol(code, few_sprites.character, hp, 0, CUDA)["accuracy"] <= 1
