@@ -32,10 +32,12 @@ from lib.method.matching import find_matches
 from lib.method.networks import CycleVAE, dense_decoder, encode_images, folded_encoder
 from lib.report.figures import BLUE, VERMILION, write_figure
 from lib.report.numbers import count, fixed
+from lib.report.results import origin
 from lib.system.errors import cli_errors
 from lib.system.files import write_json
 from lib.system.processes import end_with_parent
 
+VERSION = 1  # see `lib.report.results.VERSION`
 FAST = make_hparams("fast")
 BASE = {
     "images": 90 * N_POSES,
@@ -260,7 +262,7 @@ def main() -> None:
     for cells in (result["tables"][0]["head"], *result["tables"][0]["rows"]):
         print(*(f"{cell:>15}" for cell in cells))
     if options.json:
-        write_json(options.json, result)
+        write_json(options.json, {**result, "code": origin(VERSION)})
         write_figure(options.json.with_suffix(".svg"), cost_figure(result["points"]))
 
 

@@ -26,6 +26,7 @@ from lib.evaluation.intervals import t_interval, training_interval
 from lib.method.runs import new_run
 from lib.method.training import fit
 from lib.report.numbers import fixed, span
+from lib.report.results import origin
 from lib.report.summary import headline_probes
 from lib.report.tables import Table
 from lib.system.devices import choose_device
@@ -35,6 +36,7 @@ from lib.system.paths import run_dir
 from lib.system.processes import end_with_parent, interrupts_blocked
 
 SOURCE_NAMES = {"sprites": "2D Sprites", "drawn": "the drawn sprites"}
+VERSION = 2  # see `lib.report.results.VERSION`
 ERRORS = ("swap", "reconstruction", "retrieval")  # mean squared errors of the same swaps
 
 
@@ -247,7 +249,7 @@ def main() -> None:
     measured = dict(zip(trainings, measure_all(trainings, options.processes), strict=True))
     content = describe([group(part, [measured[each] for each in part]) for part in plan])
     content["devices"] = sorted({str(each["device"]) for each in measured.values()})
-    write_json(options.json, content)
+    write_json(options.json, {**content, "code": origin(VERSION)})
     print("\n".join(content["finding"]))
 
 

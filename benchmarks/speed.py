@@ -34,11 +34,13 @@ from lib.method.sampling import Sampler, sample_groups
 from lib.method.step import make_optimizers, train_step
 from lib.report.numbers import count as counted
 from lib.report.numbers import fixed, percent
+from lib.report.results import origin
 from lib.system.errors import cli_errors
 from lib.system.files import write_json
 
 PAIRS = 16  # a step of the reference
 PICKLES = 2_000
+VERSION = 1  # see `lib.report.results.VERSION`
 WARM_UP = 8  # steps before the first that is timed, where nothing else has run them
 MATRIX = 2048  # side of the matrices whose product gives the peak
 CPU = torch.device("cpu")
@@ -260,7 +262,7 @@ def main() -> None:
     for cells in (result["tables"][0]["head"], *result["tables"][0]["rows"]):
         print(*(f"{cell:>21}" for cell in cells))
     if options.json:
-        write_json(options.json, result)
+        write_json(options.json, {**result, "code": origin(VERSION)})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import cost, recipe, seeds, speed
+from benchmarks import cost, protocol, recipe, seeds, speed
 from lib.config import make_hparams
 from lib.data.sprites import N_POSES
 from lib.system import paths
@@ -202,8 +202,12 @@ def test_seeds_are_planned_on_one_split_then_on_others():
 
 def test_the_recipe_names_the_largest_gain_and_changes_without_gain():
     rows = [("as published", 15.0, 0.0), ("a", 18.5, 3.5), ("b", 18.2, -0.3), ("c", 19.0, 0.8)]
-    table = [{"change": name, "swap_psnr": psnr, "gained": gained} for name, psnr, gained in rows]
+    table = [
+        {"change": name, "swap_psnr": psnr, "gained": gained, "images": 80_100.0, "kl_nats": 0.3}
+        for name, psnr, gained in rows
+    ]
     text = " ".join(recipe.recipe_finding(table))
+    assert "saw 0.20 % of the published training" in text and "z collapsed: the KL term" in text
     assert "from 15.0 to 19.0 dB" in text and "gain is 3.5 dB, from \u201ca\u201d" in text
     assert (
         "Without gain in this time: \u201cb\u201d (-0.3 dB)." in text
@@ -239,3 +243,15 @@ def test_the_committed_text_follows_from_the_committed_numbers(module):
     assert (again["finding"], again["tables"]) == (content["finding"], content["tables"])
     for table in content["tables"]:
         assert all(len(row) == len(table["head"]) for row in table["rows"])
+
+
+@pytest.mark.parametrize(("loss", "verdict"), [(6.6, "never trains"), (5.0, "trained.")])
+def test_the_published_protocol_says_whether_its_classifier_trained(loss, verdict):
+    one = {"epochs": 200, "images": 95_693, "uniform": 6.51, "accuracy": 0.716}
+    result = {"s": {**one, "cross_entropy": 0.4}, "z": {**one, "cross_entropy": loss}}
+    content = protocol.describe({**result, "ceiling": 0.737})
+    text = " ".join(content["finding"])
+    assert f"So the z classifier {verdict}" in text
+    assert "200 epochs on 95,693 images" in text and "limit it to 73.7 %" in text
+    head, rows = content["tables"][0]["head"], content["tables"][0]["rows"]
+    assert [row[2] for row in rows] == ["67.0", "0.2"] and all(len(r) == len(head) for r in rows)

@@ -5,20 +5,21 @@ import re
 
 import pytest
 
-from benchmarks import seeds
+from benchmarks import cost, protocol, recipe, seeds, speed
 from lib.report.descriptions import DESCRIPTIONS
 from lib.report.numbers import (
-    UNTRAINED,
-    attribute_probes,
-    by_attributes,
+    CODE_NAMES,
+    NO_EVIDENCE,
     chosen_probe,
     count,
     fixed,
     percent,
     plain,
-    rescaled_accuracy,
+    share,
     span,
 )
+from lib.report.results import VERSION
+from lib.report.summary import leak_rows
 from lib.report.tables import JUDGED, markdown
 from lib.system.paths import NOTEBOOKS, ROOT
 
@@ -26,12 +27,8 @@ README = ROOT / "README.md"
 RUNS = {"drawn": "drawn sprites", "sprites": "2D Sprites"}
 PROBES = {
     "identity from s": ("s", "identity"),
-    "identity from the mean of z": ("z_mu", "identity"),
-    "identity from the mean of z, by attributes": ("z_mu", None),
-    "identity from a sample of z, by attributes": ("z", None),
     "pose from the mean of z": ("z_mu", "pose"),
     "pose from a sample of z": ("z", "pose"),
-    "pose from s": ("s", "pose"),
 }
 
 
@@ -50,15 +47,26 @@ def error(entry):
     return f"{fixed(entry['psnr'])} ({fixed(entry['mse'], 4)})"
 
 
+def gain(entry):
+    return f"{fixed(entry['db'])} ({span(*map(fixed, entry['ci95']))})"
+
+
 def accuracy(probes, code, target):
-    e = chosen_probe(probes, code, target) if target else by_attributes(probes, code)
-    read = percent(e["accuracy"]) if e["trained"] else UNTRAINED
+    e = chosen_probe(probes, code, target)
+    read = percent(e["accuracy"]) if e["evidence"] else NO_EVIDENCE
     return f"{read} ({span(percent(e['baseline']), percent(e['ceiling']))})"
 
 
-def largest_leak(probes, code):
-    worst = max(attribute_probes(probes, code), key=rescaled_accuracy)
-    return f"{plain(worst['target'])}: {100 * rescaled_accuracy(worst):.0f} % of the range"
+def leak(probes, code):
+    mean, largest = leak_rows(probes, code)
+    return f"{share(mean['value'])} / {share(largest['value'])} ({largest['target']})"
+
+
+def parts(scores):
+    """All but the weapon together, and the weapon."""
+    least = min(e["score"] for name, e in scores.items() if name != "weapon")
+    weapon = scores["weapon"]
+    return f"{percent(least)} / {percent(weapon['score'])} ({span(*map(percent, weapon['ci95']))})"
 
 
 def results_table(runs):
@@ -69,16 +77,20 @@ def results_table(runs):
             plain(name): lambda r, name=name: error(r["swap"]["predictors"][name])
             for name in ("pose_mean", "additive", "retrieval")
         },
+        "swap less retrieval, paired (95 %)": lambda r: gain(r["swap"]["gain"]["retrieval"]),
     }
     accuracies = {
         **{
             name: lambda r, asked=asked: accuracy(r["probes"], *asked)
             for name, asked in PROBES.items()
-        },
-        "largest attribute leakage from the mean of z": lambda r: largest_leak(r["probes"], "z_mu"),
-        "largest attribute leakage from a sample of z": lambda r: largest_leak(r["probes"], "z"),
+        }
     }
-    kinds = ("swap", "reconstruction", "retrieval", "truth")
+    leaked = {
+        CODE_NAMES[code]: lambda r, code=code: leak(r["probes"], code)
+        for code in ("z_mu", "z", "s")
+    }
+    shown = {"the other attributes, least / the weapon (95 %)": lambda r: parts(r["swap"]["parts"])}
+    kinds = ("swap", "reconstruction", "blurred", "truth", "retrieval")
     judged = {
         name: lambda r, key=key: " / ".join(percent(r["judge"][kind][key]) for kind in kinds)
         for key, name in JUDGED.items()
@@ -86,10 +98,12 @@ def results_table(runs):
     titles = (
         "unseen identities, PSNR in dB (MSE)",
         "probe accuracy, % (baseline–ceiling)",
-        "judge's accuracy, % (swaps / reconstructions / retrieval / true images)",
+        "leak, % of the way from baseline to ceiling (mean / largest)",
+        "part nearer to the s image than to the z image, % of swaps",
+        "judge's accuracy, % (swaps / reconstructions / blurred true / true images / retrieval)",
     )
-    parts = zip(titles, (errors, accuracies, judged), strict=True)
-    return "\n\n".join(table(title, rows, runs) for title, rows in parts)
+    rows_of_each = zip(titles, (errors, accuracies, leaked, shown, judged), strict=True)
+    return "\n\n".join(table(title, rows, runs) for title, rows in rows_of_each)
 
 
 def timings_table(runs):
@@ -127,6 +141,20 @@ def test_its_pictures_are_described_as_in_the_report():
 def test_its_links_lead_to_files():
     links = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
     assert links and [link for link in links if not (ROOT / link).exists()] == []
+
+
+def stored_results():
+    """The stored numbers by their file, with the version that the code now has."""
+    runs = {f"reports/_committed/{run}/results.json": VERSION for run in RUNS}
+    modules = {"cost": cost, "protocol": protocol, "recipe": recipe, "seeds": seeds, "speed": speed}
+    return runs | {f"benchmarks/{name}.json": m.VERSION for name, m in modules.items()}
+
+
+@pytest.mark.parametrize(("path", "version"), stored_results().items())
+def test_stored_numbers_are_of_the_present_version(path, version):
+    code = json.loads((ROOT / path).read_text())["code"]
+    assert code["version"] == version, f"{path} is too old: renew it (CONTRIBUTING.md)"
+    assert re.fullmatch(r"[0-9a-f]{40}\+?", code["commit"])
 
 
 if __name__ == "__main__":

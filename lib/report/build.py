@@ -6,15 +6,21 @@ from pathlib import Path
 import typst
 
 from lib.report.descriptions import DESCRIPTIONS
-from lib.report.results import read_results
-from lib.report.summary import failures, headline
+from lib.report.results import origin, read_results
+from lib.report.summary import abstract, failures, headline
 from lib.report.tables import report_numbers, report_tables
 from lib.system.errors import UserError
 from lib.system.files import atomic_write, read_json, write_json
 from lib.system.paths import ROOT, run_dir
 
 SECTIONS = ("data", "training", "swap", "interpolation", "probes")
-BENCHMARKS = ("seeds", "recipe", "speed", "cost")  # measured once; the appendix of every report
+BENCHMARKS = (
+    "seeds",
+    "protocol",
+    "recipe",
+    "speed",
+    "cost",
+)  # measured once; the appendix of every report
 BENCHMARK_DIR = ROOT / "benchmarks"
 COMMITTED_DIR = ROOT / "reports" / "_committed"  # no run's folder: run names begin with a letter
 README_FIGURES = ("style_transfer_actions", "cycles", "probes")
@@ -44,7 +50,9 @@ def build_report(run: str) -> Path:
             f" ./run_all.sh --run {run}"
         )
     folder = run_dir(run)
+    results["code"] = origin()
     results["attribution"] = ATTRIBUTION[results["source"]]
+    results["abstract"] = abstract(results)
     results["headline"] = headline(results)
     results["failures"] = failures(results)
     _add_benchmarks(results, folder / "figures")

@@ -3,8 +3,6 @@
 Notebooks show them as bullets, the report as a paragraph. A sentence changes with its numbers.
 """
 
-from collections.abc import Callable
-
 from lib.report.numbers import (
     CERTAIN,
     CODE_NAMES,
@@ -98,22 +96,29 @@ def match_finding(same_pose: float | None) -> list[str]:
 
 def swap_finding(swap: dict, reconstruction: dict) -> list[str]:
     """How swaps compare with simple predictors, and which attribute raises their error."""
-    test, optimised = swap["test"], swap["best"]
-    low, high = map(fixed, psnr_interval(test))
+    optimised = swap["best"]
     before, after = optimised["swap"]["psnr"], optimised["best"]["psnr"]
     end = "It converged" if optimised["converged"] else "It had not converged"
     return [
-        f"On unseen identities, swaps reach {fixed(test['psnr'])} dB PSNR (95 % interval {low} to"
-        f" {high}).",
+        *swap_summary(swap),
         f"Plain reconstructions of the same images reach {fixed(reconstruction['test']['psnr'])}"
         " dB.",
         f"Optimising the codes of {count(optimised['best']['n'])} swaps for this decoder changes"
         f" their PSNR from {fixed(before)} to {fixed(after)} dB, a lower bound on its best.",
         f"{end} after {count(optimised['steps'])} steps.",
-        *_against_predictors(test, swap["predictors"], swap["gain"]),
         *_by_distance(swap["by_distance"]),
         *_wrong_parts(swap["parts"]),
         _largest_effect(swap["by_attribute"]),
+    ]
+
+
+def swap_summary(swap: dict) -> list[str]:
+    """The error of swaps, and which predictors they beat."""
+    low, high = map(fixed, psnr_interval(swap["test"]))
+    return [
+        f"On unseen identities, swaps reach {fixed(swap['test']['psnr'])} dB PSNR (95 % interval"
+        f" {low} to {high}).",
+        *_against_predictors(swap["test"], swap["predictors"], swap["gain"]),
     ]
 
 
@@ -310,33 +315,41 @@ def _correlates(value: float) -> str:
 
 def probe_finding(probes: list[dict]) -> list[str]:
     """How well probes read what each code should hold, and what it should not."""
+    poor = [e for e in attribute_probes(probes, "s") if rescaled_accuracy(e) < HALF]
+    return [
+        *probe_summary(probes),
+        *(
+            f"s carries little of the {plain(e['target'])}: probe accuracy is {_accuracy(e)}."
+            for e in poor
+        ),
+        _identity_in_z(probes),
+    ]
 
-    def accuracy(entry: dict) -> str:
-        """The accuracy in words, or why there is none."""
-        if not entry["evidence"]:
-            return "unknown, because the chosen probe is no evidence"
-        ceiling = f", ceiling {percent(entry['ceiling'])} %" if entry["ceiling"] < CERTAIN else ""
-        return f"{percent(entry['accuracy'])} % (baseline {percent(entry['baseline'])} %{ceiling})"
+
+def probe_summary(probes: list[dict]) -> list[str]:
+    """What each code should hold, and the leaks of each."""
 
     def read(code: str, target: str) -> str:
-        return accuracy(chosen_probe(probes, code, target))
+        return _accuracy(chosen_probe(probes, code, target))
 
-    poor = [e for e in attribute_probes(probes, "s") if rescaled_accuracy(e) < HALF]
     return [
         f"Identity accuracy from s is {read('s', 'identity')}.",
         f"Pose accuracy from the mean of z is {read('z_mu', 'pose')}.",
         "Pose accuracy from a sample of z, which is the decoder's input in training, is"
         f" {read('z', 'pose')}.",
-        *(
-            f"s carries little of the {plain(e['target'])}: probe accuracy is {accuracy(e)}."
-            for e in poor
-        ),
-        *(sentence for code in ("z_mu", "z", "s") for sentence in _leakage(probes, code, accuracy)),
-        _identity_in_z(probes, accuracy),
+        *(sentence for code in ("z_mu", "z", "s") for sentence in _leakage(probes, code)),
     ]
 
 
-def _leakage(probes: list[dict], code: str, accuracy: Callable[[dict], str]) -> list[str]:
+def _accuracy(entry: dict) -> str:
+    """The accuracy in words, or why there is none."""
+    if not entry["evidence"]:
+        return "unknown, because the chosen probe is no evidence"
+    ceiling = f", ceiling {percent(entry['ceiling'])} %" if entry["ceiling"] < CERTAIN else ""
+    return f"{percent(entry['accuracy'])} % (baseline {percent(entry['baseline'])} %{ceiling})"
+
+
+def _leakage(probes: list[dict], code: str) -> list[str]:
     """The mean and the largest leak of a code, of all that it should not hold."""
     found = leaks(probes, code)
     proven = {target: e for target, e in found.items() if e}
@@ -350,11 +363,11 @@ def _leakage(probes: list[dict], code: str, accuracy: Callable[[dict], str]) -> 
         f"On average it leaks {share(sum(shares.values()) / len(found))} % of the way from baseline"
         " to ceiling.",
         f"It leaks the {plain(worst)} most, {share(shares[worst])} % of the way: probe accuracy is"
-        f" {accuracy(proven[worst])}.",
+        f" {_accuracy(proven[worst])}.",
     ]
 
 
-def _identity_in_z(probes: list[dict], accuracy: Callable[[dict], str]) -> str:
+def _identity_in_z(probes: list[dict]) -> str:
     """The largest proven accuracy for the identity, whichever probe and split it comes from."""
     best = leaks(probes, "z_mu")["identity"]
     if best is None:
@@ -363,7 +376,7 @@ def _identity_in_z(probes: list[dict], accuracy: Callable[[dict], str]) -> str:
             " identity and pose, or unseen identities."
         )
     return (
-        f"The best proof that z (mean) names the identity is {accuracy(best)}, by a probe of kind"
+        f"The best proof that z (mean) names the identity is {_accuracy(best)}, by a probe of kind"
         f" {best['kind']} on {best['split']}."
     )
 

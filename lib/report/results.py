@@ -1,10 +1,13 @@
 """Results of a run: each notebook writes some sections, and this module joins them."""
 
 import platform
+import subprocess
 from importlib.metadata import version
 
 from lib.system.files import read_json, write_json
-from lib.system.paths import run_dir
+from lib.system.paths import ROOT, run_dir
+
+VERSION = 2  # raised when a number is measured in another way: stored results are then too old
 
 PACKAGES = (
     "torch",
@@ -24,6 +27,24 @@ PACKAGES = (
 def versions() -> dict[str, str]:
     """The package versions that results depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def origin(number: int = VERSION) -> dict[str, object]:
+    """{version, commit} of the code that makes results; a "+" says that files were changed.
+
+    The commit is None outside of a git checkout.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(ROOT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "lib", "benchmarks")
+    except (OSError, subprocess.CalledProcessError):
+        return {"version": number, "commit": None}
+    return {"version": number, "commit": commit + ("+" if changed else "")}
 
 
 def save_results(run: str, notebook: str, /, **sections: object) -> None:

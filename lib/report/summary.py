@@ -1,6 +1,6 @@
 """What the report begins with: its first table, and why a run failed."""
 
-from lib.report.findings import LEAK, WORKING_KL, collapse
+from lib.report.findings import LEAK, WORKING_KL, collapse, probe_summary, swap_summary
 from lib.report.numbers import (
     CODE_NAMES,
     chosen_probe,
@@ -66,6 +66,11 @@ def leak_rows(probes: list[dict], code: str) -> list[dict]:
     interval = [rescaled(end, entry) for end in entry["ci95"]] if entry else None
     ends = {"floor": 0.0, "ceiling": 1.0}
     return [{**mean, "ci95": None, **ends}, {**largest, "ci95": interval, **ends}]
+
+
+def abstract(results: dict) -> list[str]:
+    """The conclusions that the report begins with."""
+    return [*swap_summary(results["swap"]), *probe_summary(results["probes"])]
 
 
 def failures(results: dict) -> list[str]:
