@@ -167,7 +167,7 @@ def _unfair(first: dict) -> list[str]:
         " not show what the published recipe reaches."
     ]
     if first["kl_nats"] < WORKING_KL:
-        text.append(collapse(first["kl_nats"]))
+        text.append(f"In it, {collapse(first['kl_nats'])}")
     return text
 
 

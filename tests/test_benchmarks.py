@@ -207,7 +207,9 @@ def test_the_recipe_names_the_largest_gain_and_changes_without_gain():
         for name, psnr, gained in rows
     ]
     text = " ".join(recipe.recipe_finding(table))
-    assert "saw 0.20 % of the published training" in text and "z collapsed: the KL term" in text
+    assert (
+        "saw 0.20 % of the published training" in text and "In it, z collapsed: the KL term" in text
+    )
     assert "from 15.0 to 19.0 dB" in text and "gain is 3.5 dB, from \u201ca\u201d" in text
     assert (
         "Without gain in this time: \u201cb\u201d (-0.3 dB)." in text

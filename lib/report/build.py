@@ -14,13 +14,8 @@ from lib.system.files import atomic_write, read_json, write_json
 from lib.system.paths import ROOT, run_dir
 
 SECTIONS = ("data", "training", "swap", "interpolation", "probes")
-BENCHMARKS = (
-    "seeds",
-    "protocol",
-    "recipe",
-    "speed",
-    "cost",
-)  # measured once; the appendix of every report
+# measured once; the appendix of every report
+BENCHMARKS = ("seeds", "protocol", "recipe", "speed", "cost")
 BENCHMARK_DIR = ROOT / "benchmarks"
 COMMITTED_DIR = ROOT / "reports" / "_committed"  # no run's folder: run names begin with a letter
 README_FIGURES = ("style_transfer_actions", "cycles", "probes")
