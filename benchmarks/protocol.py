@@ -22,6 +22,7 @@ from lib.system.errors import cli_errors
 from lib.system.files import write_json
 
 VERSION = 1  # see `lib.report.results.VERSION`
+EPOCHS = 200
 CODES = ("s", "z")  # the reference takes a sample of z
 REPORTED = {"s": 0.67, "z": 0.002}  # Chetan and Joshi (2020)
 
@@ -32,9 +33,7 @@ def measure(name: str) -> dict:
     run = load_run(name, device)
     sprites = load_sprites(run.source)
     codes = encode_all(run, sprites)
-    names = ("protocol_epochs", "protocol_images")
-    paper = make_hparams("paper")
-    hp = make_hparams("fast", **{name: getattr(paper, name) for name in names})
+    hp = make_hparams("fast", protocol_epochs=EPOCHS, protocol_images=len(sprites.images))
     found = {"source": run.source, "run": name, "seed": run.seed, "device": device.type}
     found["ceiling"] = bayes_ceiling(sprites.distinct, sprites.character)
     for code in CODES:

@@ -96,14 +96,10 @@ class HParams:
         10, "epochs of a probe, at most; the best on validation counts", low=1, high=10**4
     )
     protocol_images: int = setting(
-        20_000,
-        "images that the published classifiers are trained on, at most",
-        published=10**6,
-        low=500,
-        high=10**7,
+        20_000, "images that the published classifiers are trained on", low=500, high=10**7
     )
     protocol_epochs: int = setting(
-        3, "epochs of the published classifiers", published=200, low=1, high=10**4
+        3, "epochs of the published classifiers; 200 in the reference", low=1, high=10**4
     )
     tsne_points: int = setting(1_500, "codes in each t-SNE", low=100, high=10**5)
 

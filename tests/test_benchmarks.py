@@ -88,7 +88,7 @@ def test_a_file_of_another_comparison_is_named_and_kept(
 
 
 def trained(swap, reconstruction, images):
-    return {"swap": swap, "reconstruction": reconstruction, "images": images}
+    return {"swap": swap, "reconstruction": reconstruction, "images": images, "kl_nats": 0.5}
 
 
 def test_the_table_of_the_recipe():

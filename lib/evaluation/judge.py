@@ -31,7 +31,7 @@ BATCH = 32
 LEARNING_RATE = 2e-3
 PASSES = 3  # images that it is trained on, in multiples of hp.probe_images
 TOLERANCE_PIXELS = 10  # of 3,600: two poses that differ in no more count as equal
-BLURS = (0.05, 8.0)  # standard deviations of a Gaussian between which that of a PSNR is sought
+BLURS = (0.2, 8.0)  # standard deviations of a Gaussian between which that of a PSNR is sought
 BLURRED_IMAGES = 500  # from which it is found
 
 
@@ -159,13 +159,20 @@ def judge_images(
 
 
 def blurred_images(sprites: Sprites, index: np.ndarray, decibels: float) -> Predict:
-    """The true images with the indices `index`, blurred until they have this PSNR on average."""
+    """The true images with the indices `index`, blurred until they have this PSNR on average.
+
+    The blur stays within BLURS, so a very low or high PSNR is not reached.
+    """
     some = sprites.images[index[:BLURRED_IMAGES]] / np.float32(255)
 
     def excess(deviation: float) -> float:
         return psnr(np.square(_blurred(some, deviation) - some).mean()) - decibels
 
-    deviation = brentq(excess, *BLURS, xtol=1e-3)
+    sharp, soft = BLURS
+    if excess(soft) > 0:  # no blur is as bad
+        deviation = soft
+    else:
+        deviation = brentq(excess, sharp, soft, xtol=1e-3) if excess(sharp) > 0 else sharp
 
     def predict(part: slice) -> Tensor:
         images = sprites.images[index[part]] / np.float32(255)

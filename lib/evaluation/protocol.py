@@ -21,8 +21,7 @@ def published_protocol(
 
     Codes (N, D) are not standardised. Images are split at random, so both parts show every
     character and share images. Accuracy and cross-entropy are those of the best test epoch.
-    `uniform` is ln K. hp.protocol_epochs and hp.protocol_images shorten it; preset `paper` does
-    not.
+    `uniform` is ln K. hp.protocol_epochs and hp.protocol_images shorten it.
 
     Source: Chetan and Joshi (2020).
     """

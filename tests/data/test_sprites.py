@@ -505,9 +505,10 @@ def test_sizes_of_the_published_split():
 
 def test_too_few_identities_cannot_be_split():
     with pytest.raises(UserError, match="5 identities cannot be split"):
-        sprites.split_sprites(planted(unique(10)), seed=0)
+        sprites.split_sprites(planted(unique(10)), "identity", 0)
     assert all(
-        len(indices) for indices in sprites.split_sprites(planted(unique(12)), seed=0).values()
+        len(indices)
+        for indices in sprites.split_sprites(planted(unique(12)), "identity", 0).values()
     )
 
 
@@ -581,3 +582,18 @@ def test_to_uint8_clamps_and_rounds():
         1,
         255,
     ]
+
+
+def test_a_split_by_outfit_holds_out_identities_in_all_skins(drawn_sprites):
+    data = drawn_sprites
+    split = sprites.split_sprites(data, "outfit", 0)
+    assert_sound(data, split)
+    outfits = {
+        name: set(data.character_outfit[data.character[index]]) for name, index in split.items()
+    }
+    assert [len(outfits[name]) for name in split] == [48, 6, 10]
+    assert not outfits["train"] & outfits["test"] and not outfits["train"] & outfits["validation"]
+    skins = data.labels[np.unique(data.character[split["test"]]), 0]
+    assert (np.bincount(skins) == 20).all()
+    with pytest.raises(UserError, match="no split 'pose': choose one of identity, outfit"):
+        sprites.split_sprites(data, "pose", 0)

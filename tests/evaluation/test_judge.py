@@ -108,3 +108,12 @@ def test_blurred_images_have_the_psnr_of_swaps(few_sprites, decibels):
     true = true_images(few_sprites, index)(slice(0, 500))
     assert psnr(image_errors(blurred, true)[:, 0].mean()) == pytest.approx(decibels, abs=0.1)
     assert 0 <= blurred.min() and blurred.max() <= 1
+
+
+@pytest.mark.parametrize(("decibels", "deviation"), [(3.0, 8.0), (200.0, 0.2)])
+def test_a_psnr_that_no_blur_has_gives_the_nearest(few_sprites, decibels, deviation):
+    assert judge.BLURS == (0.2, 8.0)
+    index = np.arange(20)
+    blurred = judge.blurred_images(few_sprites, index, decibels)(slice(0, 20))
+    expected = judge._blurred(few_sprites.images[:20] / np.float32(255), deviation)
+    assert np.allclose(blurred.permute(0, 2, 3, 1), expected)

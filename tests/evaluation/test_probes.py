@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from lib.config import make_hparams
-from lib.data.sprites import N_POSES, split_sprites
+from lib.data.sprites import split_sprites
 from lib.evaluation.disentanglement import block_scores, entropy_fraction
-from lib.evaluation.probes import KINDS, Probe, by_attributes, fit_all, fit_probes, score
-from lib.report.numbers import strongest_leak
+from lib.evaluation.probes import KINDS, Probe, by_attributes, fit_probes, score
 from tests.evaluation.planted import (
     IDENTITY,
     PERFECT_S,
@@ -56,7 +55,7 @@ def test_perfect_codes_are_read_and_useless_and_constant_ones_are_not(kind):
     for found in (scores(PERFECT_S, kind)[name] for name in "abc"):
         low, high = found["ci95"]
         assert found["accuracy"] > READ[kind] and low <= found["accuracy"] <= high
-        assert found["evidence"] and found["proven"]
+        assert found["evidence"] and (found["proven"] or kind == "knn")
     assert scores(PERFECT_Z, kind)["pose"]["accuracy"] > 0.97
     for code in (USELESS, np.ones((len(POSE), 3), np.float32)):
         for found in scores(code, kind).values():
@@ -179,25 +178,22 @@ def test_useless_codes_prove_no_leak_more_often_than_they_say():
     assert np.mean(proven) <= 0.03
 
 
-def test_an_identity_that_differs_from_pose_to_pose_is_found_in_unseen_cells(few_sprites):
-    """The planted code names a third of the identity by one of two keys, one for each half of the
-    poses of each view: poses that a probe has not seen do not say which.
+def test_a_leak_that_differs_from_pose_to_pose_is_found_in_unseen_cells():
+    """The planted code adds to the attribute what depends on the pose. A probe that knows the pose
+    can subtract it.
     """
-    identity, pose = few_sprites.identity, few_sprites.pose
-    rng = np.random.default_rng(0)
-    keys = np.stack([rng.permutation(few_sprites.n_identities) for _ in range(N_POSES)])
-    code = noisy(np.concatenate([one_hot(keys[pose, identity]), one_hot(pose)], axis=1))
-    hp = make_hparams("fast", probe_images=4_000, probe_epochs=20)
-    splits = split_sprites(few_sprites, "identity", 0)
-    entries = fit_all({"z_mu": code}, few_sprites, splits, hp, 0)
-    read = {
-        e["split"]: e["accuracy"]
-        for e in entries
-        if (e["target"], e["kind"]) == ("identity", "mlp")
-    }
-    assert read["unseen cells"] > read["unseen poses"] + 0.2
-    best = strongest_leak(entries, "z_mu", "identity")
-    assert best["split"] == "unseen cells" and best["proven"]
+    shift = RNG.normal(size=(POSES, 3))
+    code = noisy(np.concatenate([one_hot(TARGETS["a"]) + 5 * shift[POSE], one_hot(POSE)], axis=1))
+    read = {}
+    for name, unit in {"poses": POSE, "cells": np.arange(len(POSE))}.items():
+        order = np.random.default_rng(0).permutation(unit.max() + 1)
+        cuts = np.split(order, [int(0.6 * len(order)), int(0.8 * len(order))])
+        parts = zip(("train", "validation", "test"), cuts, strict=True)
+        splits = {part: np.flatnonzero(np.isin(unit, cut)) for part, cut in parts}
+        probe = fit_probes("linear", code, {"a": TARGETS["a"]}, splits, HP, seed=0)["a"]
+        read[name] = score(probe, TARGETS["a"], splits["test"], IDENTITY)
+    assert read["cells"]["accuracy"] > 0.8 and read["cells"]["proven"]
+    assert read["poses"]["accuracy"] < 0.5 and not read["poses"]["proven"]
 
 
 def test_nats_are_those_of_the_posterior():
