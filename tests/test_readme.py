@@ -107,8 +107,8 @@ def results_table(runs):
 
 
 def timings_table(runs):
-    assert all(r["times"]["02_train"] > r["training"]["seconds"] for r in runs), "a resumed run"
     times = {name: lambda r, name=name: f"{count(r['times'][name])} s" for name in NOTEBOOKS}
+    times["02_train"] = lambda r: f"{count(r['training']['seconds'])} s (training)"
     times["training, pairs/s"] = lambda r: count(r["training"]["pairs_per_second"])
     return table("2 CPU cores", times, runs)
 

@@ -182,7 +182,7 @@ def _by_distance(by_distance: dict) -> list[str]:
 
 def _wrong_parts(parts: dict) -> list[str]:
     """The attributes that do not come with s in almost all swaps."""
-    shown = {name: e for name, e in parts.items() if e["ci95"][0] < PART}
+    shown = {name: e for name, e in parts.items() if e["score"] < PART}
     if not shown:
         return [
             f"Every attribute is nearer to that of the s image than to that of the z image in at"
