@@ -24,7 +24,6 @@ from lib.evaluation.targets import IDENTITY_TARGETS, probe_targets, unseen_cells
 
 KINDS = ("linear", "mlp", "knn")
 LEAKING_CODES = ("s", "z_mu", "z")  # whose identity is also probed in unseen cells
-ATTEMPTS = 8  # probes of one target and code, at most: kinds and splits; each may be right by luck
 WIDTH = 128  # hidden units of an MLP probe
 FREQUENCIES = 64  # random Fourier features of a small code; each gives a cosine and a sine
 SCALES = (0.5, 16.0)  # their standard deviations, radians per standard deviation of the code
@@ -61,6 +60,8 @@ def fit_all(
         "unseen cells": (["identity"], leaking, unseen_cells(sprites, seed), sprites.identity),
         "unseen identities": (other, inputs, splits, sprites.identity),
     }
+    # probes of a target and a code; those of the identity see two splits, and the attributes
+    attempts = {name: len(KINDS) for name in targets} | {"identity": 2 * len(KINDS) + 1}
     entries = []
     for split, (names, codes, part, cluster) in parts.items():
         test = part["test"]
@@ -72,7 +73,8 @@ def fit_all(
             for name, kind, probe, chosen in _fit_kinds(x, asked, part, sprites, hp, seed):
                 entry = {"code": code, "target": name, "kind": kind, "split": split}
                 entry |= {"chosen": chosen, "ceiling": ceilings[name]}
-                entries.append(entry | score(probe, targets[name], test, cluster))
+                scores = score(probe, targets[name], test, cluster, attempts[name])
+                entries.append(entry | scores)
     return entries
 
 
@@ -154,7 +156,7 @@ def _gain_over_frequencies(log_posterior: np.ndarray, y: np.ndarray) -> np.ndarr
 
 
 def score(
-    probe: Probe, target: np.ndarray, test: np.ndarray, cluster: np.ndarray
+    probe: Probe, target: np.ndarray, test: np.ndarray, cluster: np.ndarray, attempts: int = 1
 ) -> dict[str, object]:
     """{accuracy, ci95, baseline, n, trained, constant, evidence, proven, nats} of a probe.
 
@@ -164,23 +166,22 @@ def score(
     - trained: whether it is better on its own training images than the frequencies of the classes,
       by an interval that excludes 0
     - constant: whether it always gives the same answer
-    - evidence: trained and not constant; otherwise its accuracy says nothing about the code
-    - proven: whether it is better than the majority class, by an interval that allows for ATTEMPTS
-      probes (Bonferroni)
+    - proven: whether its interval excludes the baseline; of so many `attempts` to read the target,
+      one may succeed by luck, so the interval is wider (Bonferroni)
+    - evidence: proven, or trained and not constant; else its accuracy says nothing about the code
     - nats: entropy less cross-entropy, a lower bound of the mutual information, at least 0
       (Barber and Agakov, NIPS 2003)
     """
     y, answer = target[test], probe.log_posterior.argmax(axis=1)
     share = np.bincount(y) / len(y)
-    is_right, is_majority = answer == y, y == share.argmax()
+    is_right = answer == y
     entropy = -(share[share > 0] * np.log(share[share > 0])).sum()
     log_likelihood = probe.log_posterior[np.arange(len(y)), y].mean()
 
     trained = bootstrap_interval(probe.train_gain, cluster[probe.train])[0] > 0
     constant = bool((answer == answer[0]).all())
-    better = is_right.astype(float) - is_majority
-    margin = bootstrap_interval(better, cluster[test], tail=TAIL / ATTEMPTS)[0]
-    evidence = trained and not constant
+    low = bootstrap_interval(is_right, cluster[test], tail=TAIL / attempts)[0]
+    proven = bool(not constant and low > share.max())
     return {
         "accuracy": float(is_right.mean()),
         "ci95": share_interval(is_right, cluster[test]),
@@ -188,8 +189,8 @@ def score(
         "n": len(y),
         "trained": trained,
         "constant": constant,
-        "evidence": evidence,
-        "proven": evidence and margin > 0,
+        "evidence": proven or (trained and not constant),
+        "proven": proven,
         "nats": float(max(0.0, entropy + log_likelihood)),
     }
 

@@ -232,7 +232,8 @@ def nats(information: dict) -> Table:
         [
             CODE_NAMES[code],
             target,
-            *(fixed(n, 2) for n in (e["nats"], e["online"]["nats"], e["online"]["uniform"])),
+            NO_EVIDENCE if e["nats"] is None else fixed(e["nats"], 2),
+            *(fixed(e["online"][name], 2) for name in ("nats", "uniform")),
         ]
         for code, targets in information.items()
         for target, e in targets.items()

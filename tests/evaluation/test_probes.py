@@ -55,7 +55,7 @@ def test_perfect_codes_are_read_and_useless_and_constant_ones_are_not(kind):
     for found in (scores(PERFECT_S, kind)[name] for name in "abc"):
         low, high = found["ci95"]
         assert found["accuracy"] > READ[kind] and low <= found["accuracy"] <= high
-        assert found["evidence"] and (found["proven"] or kind == "knn")
+        assert found["evidence"] and found["proven"]
     assert scores(PERFECT_Z, kind)["pose"]["accuracy"] > 0.97
     for code in (USELESS, np.ones((len(POSE), 3), np.float32)):
         for found in scores(code, kind).values():
@@ -149,11 +149,16 @@ def scored(answers, train_gain):
 
 
 def test_a_probe_no_better_than_frequencies_on_its_training_images_did_not_train():
-    right, noise = TARGETS["a"][SPLITS["test"]], RNG.normal(size=len(SPLITS["train"]))
-    assert scored(right, 0.5 + noise)["trained"]
+    answers, noise = (
+        RNG.integers(3, size=len(SPLITS["test"])),
+        RNG.normal(size=len(SPLITS["train"])),
+    )
+    assert scored(answers, 0.5 + noise)["trained"]
     for gain in (noise - noise.mean(), noise - 0.5):
-        found = scored(right, gain)
+        found = scored(answers, gain)
         assert not found["trained"] and not found["evidence"] and not found["proven"]
+        right = scored(TARGETS["a"][SPLITS["test"]], gain)  # as neighbours that are too sure
+        assert not right["trained"] and right["evidence"] and right["proven"]
 
 
 def test_a_constant_answer_is_no_evidence_and_no_interval_has_no_width():
