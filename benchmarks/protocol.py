@@ -46,19 +46,20 @@ def measure(name: str) -> dict:
 
 
 def protocol_finding(result: dict) -> list[str]:
-    """The accuracies at full length, and whether the z classifier trained."""
+    """The accuracies at full length, and whether the z classifier learned anything."""
     s, z = (result[code] for code in CODES)
-    trained = z["cross_entropy"] < z["uniform"]
+    learned = z["cross_entropy"] < z["uniform"]
     return [
         f"At full length, {s['epochs']} epochs on {count(s['images'])} images, the published"
         f" protocol gives a character accuracy of {percent(s['accuracy'])} % from s and"
         f" {percent(z['accuracy'])} % from z.",
         f"Equal images limit it to {percent(result['ceiling'])} %.",
-        f"The best cross-entropy from z is {fixed(z['cross_entropy'], 3)} nats; a uniform guess has"
-        f" {fixed(z['uniform'], 3)}.",
-        "So the z classifier trained."
-        if trained
-        else "So the z classifier never trains, and its accuracy is no evidence about z.",
+        f"The best test cross-entropy from z is {fixed(z['cross_entropy'], 3)} nats; a uniform"
+        f" guess has {fixed(z['uniform'], 3)}.",
+        "So the z classifier learned something that holds on test images."
+        if learned
+        else "So the z classifier learned nothing that holds on test images, and its low accuracy"
+        " does not show that z is free of the character.",
     ]
 
 

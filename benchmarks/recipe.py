@@ -163,11 +163,11 @@ def _unfair(first: dict) -> list[str]:
     """What the row of the published recipe cannot show in this time."""
     share = first["images"] / make_hparams("paper").images_seen
     text = [
-        f"The row as published saw {fixed(100 * share, 2)} % of the published training, so it does"
-        " not show what the published recipe reaches."
+        f"The row \u201cas published\u201d was trained on {fixed(100 * share, 2)} % of the images"
+        " of the published training, so it does not show what the published recipe reaches."
     ]
     if first["kl_nats"] < WORKING_KL:
-        text.append(f"In it, {collapse(first['kl_nats'])}")
+        text.append(f"In this row, {collapse(first['kl_nats'])}")
     return text
 
 

@@ -157,12 +157,15 @@ def seeds_finding(groups: list[dict]) -> list[str]:
         swap, paired = rows["swap, dB"], rows["gain over retrieval, dB"]
         if swap["mean"] is None:
             values = [f"{fixed(value)} dB" for value in paired["values"]]
-            text.append(f"On other splits by identity, the gain is {' and '.join(values)}.")
+            text.append(
+                f"On {len(values)} other splits by identity, one training each, the gain is"
+                f" {' and '.join(values)}."
+            )
             continue
         (low, high), (least, most) = swap["ci95"], paired["ci95"]
         beats = "Swaps beat" if least > 0 else "Swaps are not shown to beat"
         text += [
-            f"Over {len(group['columns'])} seeds, swaps of {kind(group)} reach"
+            f"With {kind(group)}, the mean PSNR of swaps over {len(group['columns'])} seeds is"
             f" {fixed(swap['mean'])} dB (95 % interval over trainings and identities {fixed(low)}"
             f" to {fixed(high)}).",
             f"{beats} retrieval there: the paired gain is {fixed(paired['mean'])} dB"

@@ -185,7 +185,9 @@ def test_a_probe_without_evidence_gives_no_mean_and_splits_stand_side_by_side():
     assert others["columns"] == ["split 1", "split 2"]
     assert all(row["mean"] is None for row in others["rows"])
     content = seeds.describe([silent, others])
-    assert content["finding"][-1] == "On other splits by identity, the gain is 1.1 dB and 0.7 dB."
+    assert content["finding"][-1] == (
+        "On 2 other splits by identity, one training each, the gain is 1.1 dB and 0.7 dB."
+    )
     head, rows = seeds.summary_table(content["groups"])
     assert head[1:] == ["split by identity, 2 seeds"] and len(rows) == len(silent["rows"])
 
@@ -207,9 +209,8 @@ def test_the_recipe_names_the_largest_gain_and_changes_without_gain():
         for name, psnr, gained in rows
     ]
     text = " ".join(recipe.recipe_finding(table))
-    assert (
-        "saw 0.20 % of the published training" in text and "In it, z collapsed: the KL term" in text
-    )
+    assert "was trained on 0.20 % of the images of the published training" in text
+    assert "In this row, z collapsed: the KL term" in text
     assert "from 15.0 to 19.0 dB" in text and "gain is 3.5 dB, from \u201ca\u201d" in text
     assert (
         "Without gain in this time: \u201cb\u201d (-0.3 dB)." in text
@@ -247,13 +248,13 @@ def test_the_committed_text_follows_from_the_committed_numbers(module):
         assert all(len(row) == len(table["head"]) for row in table["rows"])
 
 
-@pytest.mark.parametrize(("loss", "verdict"), [(6.6, "never trains"), (5.0, "trained.")])
-def test_the_published_protocol_says_whether_its_classifier_trained(loss, verdict):
+@pytest.mark.parametrize(("loss", "verdict"), [(6.6, "nothing"), (5.0, "something")])
+def test_the_published_protocol_says_whether_its_classifier_learned(loss, verdict):
     one = {"epochs": 200, "images": 95_693, "uniform": 6.51, "accuracy": 0.716}
     result = {"s": {**one, "cross_entropy": 0.4}, "z": {**one, "cross_entropy": loss}}
     content = protocol.describe({**result, "ceiling": 0.737})
     text = " ".join(content["finding"])
-    assert f"So the z classifier {verdict}" in text
+    assert f"So the z classifier learned {verdict} that holds" in text
     assert "200 epochs on 95,693 images" in text and "limit it to 73.7 %" in text
     head, rows = content["tables"][0]["head"], content["tables"][0]["rows"]
     assert [row[2] for row in rows] == ["67.0", "0.2"] and all(len(r) == len(head) for r in rows)

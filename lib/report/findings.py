@@ -141,8 +141,8 @@ def _against_predictors(test: dict, predictors: dict, gains: dict) -> list[str]:
             " character.",
         ]
     text = [
-        f"Swaps beat retrieval ({fixed(psnr['retrieval'])} dB) by {paired}: the model composes"
-        " characters and poses that it never saw together."
+        f"Swaps beat retrieval ({fixed(psnr['retrieval'])} dB) by {paired}.",
+        "So the model does more than copy the nearest training character.",
     ]
     if test["ssim"] < (ssim := predictors["retrieval"]["ssim"]):
         text.append(
@@ -169,15 +169,11 @@ def _largest_effect(by_attribute: dict) -> str:
 def _by_distance(by_distance: dict) -> list[str]:
     """The errors by how much the most similar training identity differs."""
     differs = {name: f"in the {name}" if "alone" in name else f"in {name}" for name in by_distance}
-    found = []
-    for name, error in by_distance.items():
-        low, high = map(fixed, psnr_interval(error))
-        found.append(
-            f"For {error['identities']} test identities, the most similar training identity differs"
-            f" {differs[name]}; swaps of them reach {fixed(error['psnr'])} dB (95 % interval {low}"
-            f" to {high})."
-        )
-    return found
+    return [
+        f"For {error['identities']} test identities, the most similar training identity differs"
+        f" {differs[name]}; swaps of them reach {fixed(error['psnr'])} dB."
+        for name, error in by_distance.items()
+    ]
 
 
 def _wrong_parts(parts: dict) -> list[str]:
@@ -188,28 +184,29 @@ def _wrong_parts(parts: dict) -> list[str]:
             f"Every attribute is nearer to that of the s image than to that of the z image in at"
             f" least {100 * PART:.0f} % of swaps, where the two differ."
         ]
-    named = [
-        f"the {plain(name)} in {percent(e['score'])} % ({span(*map(percent, e['ci95']))})"
+    rest = [e["score"] for name, e in parts.items() if name not in shown]
+    text = [
+        f"Swaps often show the wrong {plain(name)}: where the two characters differ in it,"
+        f" {percent(e['score'])} % of swaps are nearer to that of the s image (95 % interval"
+        f" {span(*map(percent, e['ci95']))}), the others to that of the z image."
         for name, e in sorted(shown.items(), key=lambda item: item[1]["score"])
     ]
-    return [
-        f"Where the two characters differ, swaps show {listed(named)} nearer to the s image than"
-        " to the z image."
-    ]
+    if rest:
+        text.append(f"The other attributes follow the s image in at least {percent(min(rest))} %.")
+    return text
 
 
 def prior_finding(prior: dict) -> list[str]:
     """Whether z from the prior decodes to poses of the data."""
     samples, swaps = prior["samples"], prior["swaps"]
-    few = "Few" if prior["as_near"] < MOSTLY else "Most"
-    verdict = "is not" if prior["as_near"] < MOSTLY else "is"
+    agree = "do not support" if prior["as_near"] < MOSTLY else "agree with"
     return [
-        f"{percent(prior['as_near'])} % of {samples['n']} sprites decoded from z ~ N(0, I) are as"
-        " close to the nearest true image of their character as the best 95 % of swaps.",
+        f"For 95 % of swaps, the distance to the nearest true image of the character is below a"
+        f" limit; for {samples['n']} samples of z ~ N(0, I), it is so in"
+        f" {percent(prior['as_near'])} %.",
         f"The PSNR to the nearest true image is {fixed(samples['psnr'])} dB for these sprites and"
         f" {fixed(swaps['psnr'])} dB for swaps.",
-        f"{few} samples of the prior show a pose of the data, so this model {verdict} the"
-        " generative model of poses that the paper describes.",
+        f"The paper describes a generative model of poses; these samples {agree} that.",
     ]
 
 
@@ -284,14 +281,15 @@ def _judge_limit(judge: dict) -> str:
     ceilings = {name: value for name, value in judge["ceilings"].items() if name not in skipped}
     short = {name: ceiling - judge["truth"][name] for name, ceiling in ceilings.items()}
     worst = max(short, key=short.get)
+    exact = "exact pose" if worst == "pose" else plain(worst)
     if short[worst] < JUDGE:
         return (
             "On true images, its accuracy is within one point of the ceiling for every attribute"
             " and the exact pose."
         )
     return (
-        f"On true images, its accuracy for the {plain(worst)} is {percent(short[worst])} points"
-        f" below the ceiling, so it may underestimate the {plain(worst)} accuracy of swaps."
+        f"On true images, its accuracy for the {exact} is {percent(short[worst])} points below the"
+        f" ceiling, so it may underestimate that accuracy of swaps."
     )
 
 
@@ -333,7 +331,7 @@ def probe_summary(probes: list[dict]) -> list[str]:
         return _accuracy(chosen_probe(probes, code, target))
 
     return [
-        f"Identity accuracy from s is {read('s', 'identity')}.",
+        f"Identity accuracy from s, on poses that the probe never saw, is {read('s', 'identity')}.",
         f"Pose accuracy from the mean of z is {read('z_mu', 'pose')}.",
         "Pose accuracy from a sample of z, which is the decoder's input in training, is"
         f" {read('z', 'pose')}.",
@@ -400,11 +398,12 @@ def protocol_finding(protocols: dict[str, dict]) -> list[str]:
         f" {percent(s['ceiling'])} %.",
         ours("character", f" on unseen poses (ceiling {percent(s['character_ceiling'])} %)"),
         ours("identity"),
-        f"The published z probe ends at a cross-entropy of {fixed(loss, 3)} nats; a uniform guess"
-        f" has {fixed(guess, 3)}.",
-        "That probe trained."
+        f"The best test cross-entropy of the published z probe is {fixed(loss, 3)} nats; a uniform"
+        f" guess has {fixed(guess, 3)}.",
+        "That probe learned something that holds on test images."
         if loss < guess
-        else "That probe did not train, so its low accuracy is no evidence about z.",
+        else "So it learned nothing that holds on test images, and its low accuracy does not show"
+        " that z is free of the character.",
     ]
 
 
@@ -430,8 +429,8 @@ def block_finding(blocks: dict) -> list[str]:
     gaps = zip(blocks["factors"], blocks["gap_by_factor"], strict=True)
     wrong = [f"the {plain(name)}" for name, value in gaps if value < 0]
     text = [
-        f"Disentanglement is {fixed(pure['z'], 2)} for z and {fixed(pure['s'], 2)} for s, of at"
-        " most 1.",
+        f"Disentanglement is {fixed(pure['z'], 2)} for z and {fixed(pure['s'], 2)} for s: 1 where a"
+        " code explains one kind of factor alone, 0 where it explains both kinds equally.",
         "The fraction of a factor's entropy that the intended code explains exceeds that of the"
         f" other code by {fixed(blocks['gap'], 2)} on average.",
     ]

@@ -78,7 +78,9 @@ def test_the_conclusion_on_swaps_follows_from_the_numbers(psnr, conclusion):
     assert f"the codes of 100 swaps for this decoder changes their PSNR from {psnr} to 31.0" in text
     assert ("SSIM 0.970 against 0.930" in text) == (psnr > 26.6)
     assert "differs in the skin alone; swaps of them reach" in text
-    assert "swaps show the weapon in 62.0 % (55.0–70.0) nearer to the s image" in text
+    assert "62.0 % of swaps are nearer to that of the s image (95 % interval 55.0–70.0)" in text
+    assert "Swaps often show the wrong weapon" in text
+    assert "The other attributes follow the s image in at least 99.0 %." in text
     assert "a lower bound on its best. It converged after 300 steps." in text
 
 
@@ -226,8 +228,8 @@ def test_a_judge_is_trusted_as_far_as_it_is_right_on_true_images():
     sure = judge() | {"swap_less_reconstruction": {"identity": 0.02, "ci95": [0.01, 0.03]}}
     assert "neither is shown" not in joined(findings.judge_finding(sure))
     weak = joined(findings.judge_finding(judge(pose=0.9)))
-    assert "accuracy for the pose is 8.0 points below the ceiling" in weak
-    assert "may underestimate the pose accuracy of swaps" in weak
+    assert "accuracy for the exact pose is 8.0 points below the ceiling" in weak
+    assert "may underestimate that accuracy of swaps" in weak
     lost = joined(findings.judge_finding(judge(weapon=0.6)))
     assert (
         "Swaps carry little of the weapon: the judge's accuracy is 60.0 % on swaps and 74.0 % on"
@@ -251,10 +253,10 @@ def test_a_published_probe_worse_than_a_guess_is_reported():
     ours = {"character": 0.5, "identity": None, "ceiling": 0.737, "character_ceiling": 0.757}
     published = {"accuracy": 0.67, "cross_entropy": 1.0, "uniform": 6.51}
     s = {"published": {**published, "epochs": 3, "images": 20_000}, **ours}
-    for cross_entropy, conclusion in ((7.05, "did not train"), (5.0, "trained.")):
+    for cross_entropy, conclusion in ((7.05, "So it learned nothing"), (5.0, "learned something")):
         z = {**ours, "published": {**published, "accuracy": 0.002, "cross_entropy": cross_entropy}}
         text = joined(findings.protocol_finding({"s": s, "z": z}))
-        assert f"That probe {conclusion}" in text
+        assert f"{conclusion} that holds on test images" in text
         assert "for 3 epochs on 20,000 images" in text
         assert "67.0 % from s and 0.2 % from z" in text and "character accuracy to 73.7 %" in text
         assert "character probe on s reaches 50.0 % on unseen poses (ceiling 75.7 %)" in text
@@ -346,10 +348,9 @@ def test_a_path_that_jumps_is_reported():
     assert "Typical paths in z jump." in jumping
 
 
-@pytest.mark.parametrize(("as_near", "verdict"), [(0.1, "Few"), (0.8, "Most")])
+@pytest.mark.parametrize(("as_near", "verdict"), [(0.1, "do not support"), (0.8, "agree with")])
 def test_the_prior_is_a_model_of_poses_or_it_is_not(as_near, verdict):
     prior = {"as_near": as_near, "samples": {"n": 50, "psnr": 18.7}, "swaps": {"psnr": 27.3}}
     text = joined(findings.prior_finding(prior))
-    is_model = "is the" if verdict == "Most" else "is not the"
-    assert f"{verdict} samples of the prior show a pose" in text
-    assert f"this model {is_model} generative model of poses" in text
+    assert f"for 50 samples of z ~ N(0, I), it is so in {100 * as_near:.1f} %." in text
+    assert f"a generative model of poses; these samples {verdict} that." in text
