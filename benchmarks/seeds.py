@@ -25,7 +25,8 @@ from lib.evaluation.codes import encode_all
 from lib.evaluation.intervals import t_interval, training_interval
 from lib.method.runs import new_run
 from lib.method.training import fit
-from lib.report.numbers import fixed, span
+from lib.report.findings import REMEMBERING
+from lib.report.numbers import fixed, listed, plain, span
 from lib.report.results import origin
 from lib.report.summary import headline_probes
 from lib.report.tables import Table
@@ -36,8 +37,14 @@ from lib.system.paths import run_dir
 from lib.system.processes import end_with_parent, interrupts_blocked
 
 SOURCE_NAMES = {"sprites": "2D Sprites", "drawn": "the drawn sprites"}
-VERSION = 2  # see `lib.report.results.VERSION`
-ERRORS = ("swap", "reconstruction", "retrieval")  # mean squared errors of the same swaps
+OUTFITS = ("s_outfit", "z_outfit")  # of the images that give s and z
+VERSION = 3  # see `lib.report.results.VERSION`
+ERRORS = (
+    "swap",
+    "reconstruction",
+    "retrieval",
+    "retrieval_mean",
+)  # mean squared errors of the same swaps
 
 
 class Training(NamedTuple):
@@ -57,7 +64,7 @@ class Training(NamedTuple):
 def measure(training: Training) -> dict[str, np.ndarray]:
     """One training and its measurements.
 
-    Returns: the errors (n,) of n test swaps for each of ERRORS, the identities (n,) of their
+    Returns: the errors (n,) of n test swaps for each of ERRORS, the OUTFITS (n,) of their
         characters, the device, and {name: (1,)} for each other number, as a share.
     """
     source, preset, split, split_seed, seed = training
@@ -73,8 +80,12 @@ def measure(training: Training) -> dict[str, np.ndarray]:
         predict = {
             "swap": predicted,
             "reconstruction": swaps.swap_predictor(run.model, sprites, chosen.reconstructions),
-            "retrieval": baselines.predictors(sprites, parts["train"], chosen)["retrieval"],
         }
+        watched = swaps.validation_swaps(sprites, parts["validation"], hp, split_seed)
+        validation = watched["validation_swap"]
+        neighbours = baselines.choose_neighbours(sprites, parts["train"], validation)
+        simple = baselines.predictors(sprites, parts["train"], chosen, neighbours)
+        predict |= {name: simple[name] for name in ("retrieval", "retrieval_mean")}
         errors = {
             name: swaps.errors_in_chunks(sprites, chosen, predict[name])[:, 0] for name in ERRORS
         }
@@ -82,14 +93,14 @@ def measure(training: Training) -> dict[str, np.ndarray]:
         entries = probes.fit_all(codes, sprites, parts, hp, split_seed)
         read = {row["what"]: row["value"] for row in headline_probes(entries)}
         scores = swaps.part_scores(sprites, chosen, predicted)
-        read |= {f"{name} nearer to the s image": e["score"] for name, e in scores.items()}
-        identities = dict(
-            zip(("s_identity", "z_identity"), chosen.identities(sprites), strict=True)
-        )
+        for name in sprites.attributes:
+            score = scores[name]["score"] if name in scores else None
+            read[f"{name} nearer to the s image"] = score
+        outfits = dict(zip(OUTFITS, chosen.outfits(sprites), strict=True))
         shares = {name: np.array([np.nan if x is None else x]) for name, x in read.items()}
-        return errors | identities | {"device": np.array(run.device)} | shares
+        return errors | outfits | {"device": np.array(run.device)} | shares
 
-    stamp = f"{sprites.fingerprint} {hp}"
+    stamp = f"{VERSION} {sprites.fingerprint} {hp}"
     found = cached(folder / "measured.npz", stamp, train_and_measure)
     return {name: array for name, array in found.items() if name != "stamp"}
 
@@ -97,24 +108,25 @@ def measure(training: Training) -> dict[str, np.ndarray]:
 def compare(trainings: list[Training], measured: list[Mapping[str, np.ndarray]]) -> list[dict]:
     """Rows {what, values (of each training), mean, ci95} of trainings on one split.
 
-    PSNR and gains have intervals over trainings and identities, shares over trainings (Student's
+    PSNR and gains have intervals over trainings and outfits, shares over trainings (Student's
     t). A row has no mean if a probe is no evidence.
     """
-    identities = [measured[0][name] for name in ("s_identity", "z_identity")]
+    outfits = [measured[0][name] for name in OUTFITS]
     errors = {name: np.stack([each[name] for each in measured]) for name in ERRORS}
     ones = np.ones_like(errors["swap"])
-    pairs = {f"{name}, dB": (errors[name], ones) for name in ERRORS}
-    pairs["gain over retrieval, dB"] = errors["swap"], errors["retrieval"]
+    pairs = {f"{plain(name)}, dB": (errors[name], ones) for name in ERRORS}
+    for name in REMEMBERING:
+        pairs[f"gain over {plain(name)}, dB"] = errors["swap"], errors[name]
     rows = []
     for name, (each, reference) in pairs.items():
         values = [
-            training_interval(e[None], *identities, r[None])[0]
+            training_interval(e[None], *outfits, r[None])[0]
             for e, r in zip(each, reference, strict=True)
         ]
-        mean, *interval = training_interval(each, *identities, reference)
+        mean, *interval = training_interval(each, *outfits, reference)
         rows.append({"what": name, "values": values, "mean": mean, "ci95": interval})
     for name in measured[0]:
-        if name not in (*ERRORS, "s_identity", "z_identity", "device"):
+        if name not in (*ERRORS, *OUTFITS, "device"):
             values = [100 * float(each[name][0]) for each in measured]
             rows.append({"what": f"{name}, %", **_share_row(values)})
     return rows
@@ -132,7 +144,7 @@ def group(trainings: list[Training], measured: list[Mapping[str, np.ndarray]]) -
     """The numbers of trainings that differ in their seed; on several splits, each by itself."""
     first = trainings[0]
     content = {"source": first.source, "preset": first.preset, "split": first.split}
-    if len({training.split_seed for training in trainings}) == 1:
+    if not any(training.split_seed for training in trainings):
         columns = [f"seed {training.seed}" for training in trainings]
         return {**content, "columns": columns, "rows": compare(trainings, measured)}
     columns = [f"split {training.split_seed}" for training in trainings]
@@ -154,23 +166,29 @@ def seeds_finding(groups: list[dict]) -> list[str]:
     text = []
     for group in groups:
         rows = {row["what"]: row for row in group["rows"]}
-        swap, paired = rows["swap, dB"], rows["gain over retrieval, dB"]
+        swap = rows["swap, dB"]
+        gains = {plain(name): rows[f"gain over {plain(name)}, dB"] for name in REMEMBERING}
         if swap["mean"] is None:
-            values = [f"{fixed(value)} dB" for value in paired["values"]]
+            values = [f"{fixed(value)} dB" for value in gains["retrieval"]["values"]]
             text.append(
-                f"On {len(values)} other splits by identity, one training each, the gain is"
-                f" {' and '.join(values)}."
+                f"On other splits by identity, one training each, the gain over retrieval is"
+                f" {listed(values)}."
             )
             continue
-        (low, high), (least, most) = swap["ci95"], paired["ci95"]
-        beats = "Swaps beat" if least > 0 else "Swaps are not shown to beat"
-        text += [
+        low, high = swap["ci95"]
+        text.append(
             f"With {kind(group)}, the mean PSNR of swaps over {len(group['columns'])} seeds is"
-            f" {fixed(swap['mean'])} dB (95 % interval over trainings and identities {fixed(low)}"
-            f" to {fixed(high)}).",
-            f"{beats} retrieval there: the paired gain is {fixed(paired['mean'])} dB"
-            f" ({fixed(least)} to {fixed(most)}).",
-        ]
+            f" {fixed(swap['mean'])} dB (95 % interval over trainings and outfits {fixed(low)} to"
+            f" {fixed(high)})."
+        )
+        for name, row in gains.items():
+            low, high = row["ci95"]
+            beats = "Swaps beat" if low > 0 else "Swaps are not shown to beat"
+            beats = "Swaps are worse than" if high < 0 else beats
+            text.append(
+                f"{beats} the {name} predictor there: the paired gain is {fixed(row['mean'])} dB"
+                f" ({fixed(low)} to {fixed(high)})."
+            )
     return text
 
 
@@ -244,8 +262,8 @@ def main() -> None:
     add("--processes", type=int, default=1, help="trainings at once (default: %(default)s)")
     add("--json", type=Path, metavar="PATH", required=True, help="the numbers are written there")
     options = parser.parse_args()
-    if min(options.seeds, options.splits, options.processes) < 1:
-        raise UserError("--seeds, --splits and --processes must be at least 1")
+    if options.seeds < 2 or min(options.splits, options.processes) < 1:
+        raise UserError("--seeds must be at least 2, --splits and --processes at least 1")
     create_sprites(options.source)
     plan = planned(options.source, options.preset, options.seeds, options.splits)
     trainings = [training for part in plan for training in part]

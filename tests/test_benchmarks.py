@@ -151,8 +151,9 @@ def measured(gain=1.0, leak=0.2, n=400, seed=0):
     retrieval = 0.002 * np.exp(0.3 * rng.normal(size=12)[s])
     noise = np.exp(0.01 * np.random.default_rng(seed).normal(size=n))
     errors = {"swap": retrieval * noise / 10 ** (gain / 10), "reconstruction": retrieval / 2}
-    identities = {"s_identity": s, "z_identity": z, "device": np.array("cpu")}
-    return {**errors, "retrieval": retrieval, **identities, "leak of s": np.array([leak])}
+    outfits = {"s_outfit": s, "z_outfit": z, "device": np.array("cpu")}
+    remembering = {"retrieval": retrieval, "retrieval_mean": retrieval / 1.2}
+    return {**errors, **remembering, **outfits, "leak of s": np.array([leak])}
 
 
 def test_trainings_on_a_split_give_paired_intervals():
@@ -167,11 +168,16 @@ def test_trainings_on_a_split_give_paired_intervals():
     low, high = paired["ci95"]
     assert 0 < low < 1 - 4.3 * 0.2 / 3**0.5 + 0.1 and high > 1.3
     assert np.diff(swap["ci95"]) > np.diff(paired["ci95"])  # identities differ, pairs do not
-    assert "Swaps beat retrieval there: the paired gain is 1.0 dB" in " ".join(
-        seeds.seeds_finding([found])
-    )
+    text = " ".join(seeds.seeds_finding([found]))
+    assert "Swaps beat the retrieval predictor there: the paired gain is 1.0 dB" in text
+    assert "Swaps are not shown to beat the retrieval mean predictor there" in text
+    worse = seeds.group(trainings, [measured(-1.0, seed=k) for k in range(3)])
+    text = " ".join(seeds.seeds_finding([worse]))
+    assert "Swaps are worse than the retrieval predictor there" in text
     even = seeds.group(trainings, [measured(g, seed=k) for k, g in enumerate((0.3, -0.2, 0.0))])
-    assert "Swaps are not shown to beat retrieval" in " ".join(seeds.seeds_finding([even]))
+    assert "Swaps are not shown to beat the retrieval predictor" in " ".join(
+        seeds.seeds_finding([even])
+    )
 
 
 def test_a_probe_without_evidence_gives_no_mean_and_splits_stand_side_by_side():
@@ -186,7 +192,8 @@ def test_a_probe_without_evidence_gives_no_mean_and_splits_stand_side_by_side():
     assert all(row["mean"] is None for row in others["rows"])
     content = seeds.describe([silent, others])
     assert content["finding"][-1] == (
-        "On 2 other splits by identity, one training each, the gain is 1.1 dB and 0.7 dB."
+        "On other splits by identity, one training each, the gain over retrieval is 1.1 dB and 0.7"
+        " dB."
     )
     head, rows = seeds.summary_table(content["groups"])
     assert head[1:] == ["split by identity, 2 seeds"] and len(rows) == len(silent["rows"])
@@ -200,6 +207,7 @@ def test_seeds_are_planned_on_one_split_then_on_others():
     assert {(t.split, t.split_seed) for t in outfits} == {("outfit", 0)}
     assert [(t.split, t.split_seed, t.seed) for t in others] == [("identity", 1, 0)]
     assert len({t.name for t in [*default, *outfits, *others]}) == 7
+    assert seeds.group(others, [measured(1.1)])["columns"] == ["split 1"]
 
 
 def test_the_recipe_names_the_largest_gain_and_changes_without_gain():

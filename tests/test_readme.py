@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import cost, protocol, recipe, seeds, speed
 from lib.report.descriptions import DESCRIPTIONS
+from lib.report.findings import REMEMBERING
 from lib.report.numbers import (
     CODE_NAMES,
     NO_EVIDENCE,
@@ -75,9 +76,14 @@ def results_table(runs):
         "plain reconstruction": lambda r: error(r["reconstruction"]["test"]),
         **{
             plain(name): lambda r, name=name: error(r["swap"]["predictors"][name])
-            for name in ("pose_mean", "additive", "retrieval")
+            for name in ("pose_mean", "additive", *REMEMBERING)
         },
-        "swap less retrieval, paired (95 %)": lambda r: gain(r["swap"]["gain"]["retrieval"]),
+        **{
+            f"swap less {plain(name)}, paired (95 %)": (
+                lambda r, name=name: gain(r["swap"]["gain"][name])
+            )
+            for name in REMEMBERING
+        },
     }
     accuracies = {
         **{

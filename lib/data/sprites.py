@@ -87,6 +87,11 @@ class Sprites:
         return np.arange(len(self.images)) % N_POSES
 
     @property
+    def outfit(self) -> np.ndarray:
+        """(N,) int64: the outfit that each image shows."""
+        return self.character_outfit[self.character]
+
+    @property
     def identity(self) -> np.ndarray:
         """(N,) int64: the identity that each image shows."""
         return self.character_identity[self.character]

@@ -2,13 +2,18 @@
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lib.data.images import mean_image, to_float
 from lib.data.sprites import N_POSES, Sprites
 from lib.evaluation.swaps import Predict, Swaps, errors_in_chunks
 
+NEIGHBOURS = (2, 3, 5, 10)  # of which validation swaps choose
 
-def predictors(sprites: Sprites, train: np.ndarray, swaps: Swaps) -> dict[str, Predict]:
+
+def predictors(
+    sprites: Sprites, train: np.ndarray, swaps: Swaps, neighbours: int = 3
+) -> dict[str, Predict]:
     """Predictors of the true images of `swaps`, which know the images with indices `train`.
 
     - black
@@ -18,8 +23,10 @@ def predictors(sprites: Sprites, train: np.ndarray, swaps: Swaps) -> dict[str, P
       and a pose, because it knows the mean of the held-out character
     - retrieval: of the training characters, the one whose image in the pose of the s image is
       nearest to the s image, in the target pose; it knows every pose label
+    - retrieval_mean: the mean of so many `neighbours`, in place of one
 
-    A model that does not beat retrieval may have remembered rather than composed.
+    A model that does not beat these two may have remembered rather than composed. The mean has the
+    lower squared error, although it shows no character.
     """
     grid = sprites.images.reshape(-1, N_POSES, *sprites.images.shape[1:])
     characters = np.unique(sprites.character[train])
@@ -28,7 +35,8 @@ def predictors(sprites: Sprites, train: np.ndarray, swaps: Swaps) -> dict[str, P
     s_character = sprites.character[swaps.s_image]
     target_pose = sprites.pose[swaps.target]
     character_mean = {c: mean_image(grid[c]) for c in np.unique(s_character)}
-    nearest = _nearest_characters(grid, characters, s_character, sprites.pose[swaps.s_image])
+    s_pose = sprites.pose[swaps.s_image]
+    nearest = _nearest_characters(grid, characters, s_character, s_pose, neighbours)
 
     def additive(part: slice) -> torch.Tensor:
         characters_mean = torch.stack([character_mean[c] for c in s_character[part]])
@@ -39,8 +47,28 @@ def predictors(sprites: Sprites, train: np.ndarray, swaps: Swaps) -> dict[str, P
         "mean": lambda part: mean.expand(len(target_pose[part]), -1, -1, -1),
         "pose_mean": lambda part: pose_mean[target_pose[part]],
         "additive": additive,
-        "retrieval": lambda part: to_float(grid[nearest[part], target_pose[part]]),
+        "retrieval": lambda part: to_float(grid[nearest[part, 0], target_pose[part]]),
+        "retrieval_mean": lambda part: _mean_over_characters(
+            grid, nearest[part], target_pose[part]
+        ),
     }
+
+
+def choose_neighbours(sprites: Sprites, train: np.ndarray, validation: Swaps) -> int:
+    """The number of NEIGHBOURS whose mean has the least squared error on validation swaps."""
+
+    def error(neighbours: int) -> float:
+        predict = predictors(sprites, train, validation, neighbours)["retrieval_mean"]
+        return float(errors_in_chunks(sprites, validation, predict)[:, 0].mean())
+
+    count = len(np.unique(sprites.character[train]))
+    return min((k for k in NEIGHBOURS if k <= count), key=error)
+
+
+def _mean_over_characters(grid: np.ndarray, characters: np.ndarray, pose: np.ndarray) -> Tensor:
+    """(B, 3, H, W) the mean image of characters (B, K) in a pose (B,)."""
+    images = [mean_image(grid[some, p]) for some, p in zip(characters, pose, strict=True)]
+    return torch.stack(images)
 
 
 def predictor_errors(sprites: Sprites, train: np.ndarray, swaps: Swaps) -> dict[str, np.ndarray]:
@@ -50,10 +78,14 @@ def predictor_errors(sprites: Sprites, train: np.ndarray, swaps: Swaps) -> dict[
 
 
 def _nearest_characters(
-    grid: np.ndarray, characters: np.ndarray, s_character: np.ndarray, s_pose: np.ndarray
+    grid: np.ndarray,
+    characters: np.ndarray,
+    s_character: np.ndarray,
+    s_pose: np.ndarray,
+    count: int,
 ) -> np.ndarray:
-    """(n,) of `characters`, the one with the nearest image in the same pose."""
-    nearest = np.empty(len(s_character), np.int64)
+    """(n, count) of `characters`, those with the nearest images in the same pose, in order."""
+    nearest = np.empty((len(s_character), count), np.int64)
     for pose in np.unique(s_pose):
         is_pose = s_pose == pose
         candidates = grid[characters, pose].reshape(len(characters), -1).astype(np.float32)
@@ -61,5 +93,6 @@ def _nearest_characters(
         images = grid[queries, pose].reshape(len(queries), -1).astype(np.float32)
         # squared distance less |image|^2, which is the same for all candidates
         distance = (candidates**2).sum(1) - 2 * images @ candidates.T
-        nearest[is_pose] = characters[distance.argmin(axis=1)][inverse]
+        order = distance.argsort(axis=1, kind="stable")[:, :count]
+        nearest[is_pose] = characters[order][inverse]
     return nearest

@@ -1,8 +1,9 @@
-"""95 % intervals over identities or poses, not over images; and over trainings, too.
+"""95 % intervals over outfits or poses, not over images; and over trainings, too.
 
 10,000 swaps of 50 identities are not 10,000 independent facts, because all swaps of one identity
-have similar errors. So the bootstrap draws clusters (Field and Welsh, JRSS B 2007). A swap belongs
-to two identities. It counts by the product of how often both were drawn (Owen, Annals of Applied
+have similar errors, and so have identities that differ in the skin alone. So the bootstrap draws
+clusters (Field and Welsh, JRSS B 2007): outfits, that is identities in all skins. A swap belongs to
+two of them. It counts by the product of how often both were drawn (Owen, Annals of Applied
 Statistics 2007; Snijders and Borgatti 1999). Two methods are compared on the same swaps and in the
 same draws.
 """
@@ -27,24 +28,26 @@ def bootstrap_interval(
 ) -> list[float]:
     """[low, high], the 95 % percentile interval of the mean of `values`.
 
-    It holds for similar identities and this model. It excludes the variation between trainings.
+    It holds for similar outfits and this model. It excludes the variation between trainings.
 
-    Shapes: all (n,). `cluster` numbers the identity of each value, `other` its second identity.
+    Shapes: all (n,). `cluster` numbers the outfit of each value, `other` its second outfit.
     """
     weights = np.ones(len(values)) if weights is None else weights
     return _percentiles(_bootstrap_means(values, cluster, other, weights, seed), tail)
 
 
-def share_interval(is_right: np.ndarray, cluster: np.ndarray) -> list[float]:
+def share_interval(is_right: np.ndarray, cluster: np.ndarray, tail: float = TAIL) -> list[float]:
     """As `bootstrap_interval`, of a share; where all or none of `is_right` (n,) are true, too.
 
     There the bootstrap has no width, so the bound is that of a binomial with one draw a cluster
     (Clopper and Pearson, Biometrika 1934).
     """
-    bound = TAIL ** (1 / len(np.unique(cluster)))
+    bound = tail ** (1 / len(np.unique(cluster)))
     if is_right.all():
         return [float(bound), 1.0]
-    return bootstrap_interval(is_right, cluster) if is_right.any() else [0.0, float(1 - bound)]
+    if not is_right.any():
+        return [0.0, float(1 - bound)]
+    return bootstrap_interval(is_right, cluster, tail=tail)
 
 
 def gain_interval(
@@ -71,10 +74,10 @@ def training_interval(
     other: np.ndarray | None = None,
     reference: np.ndarray | None = None,
 ) -> tuple[float, float, float]:
-    """Mean of `values` over trainings and identities, or their gain, and its 95 % interval.
+    """Mean of `values` over trainings and outfits, or their gain, and its 95 % interval.
 
     The variance is the sum of two: between the trainings, from their means, and between the
-    identities, by the bootstrap. Its degrees of freedom follow Satterthwaite (Biometrics Bulletin
+    outfits, by the bootstrap. Its degrees of freedom follow Satterthwaite (Biometrics Bulletin
     1946). A bootstrap of three trainings would be too narrow.
 
     Shapes: values and reference (k, n) for k trainings and the same n swaps; cluster, other (n,).
@@ -132,6 +135,8 @@ def _bootstrap_means(
     seed: int,
 ) -> np.ndarray:
     """(DRAWS,) weighted means; NaN where nothing drawn has weight."""
+    if other is not None and np.array_equal(cluster, other):
+        other = None  # else each cluster would count by the square of how often it was drawn
     every = np.concatenate([cluster, cluster if other is None else other])
     names, index = np.unique(every, return_inverse=True)
     first, second = index.reshape(2, -1)

@@ -57,8 +57,8 @@ def fit_all(
     leaking = [code for code in inputs if code in LEAKING_CODES]
     parts = {
         "unseen poses": (seen, inputs, unseen_poses(sprites, seed), sprites.pose),
-        "unseen cells": (["identity"], leaking, unseen_cells(sprites, seed), sprites.identity),
-        "unseen identities": (other, inputs, splits, sprites.identity),
+        "unseen cells": (["identity"], leaking, unseen_cells(sprites, seed), sprites.outfit),
+        "unseen identities": (other, inputs, splits, sprites.outfit),
     }
     # probes of a target and a code; those of the identity see two splits, and the attributes
     attempts = {name: len(KINDS) for name in targets} | {"identity": 2 * len(KINDS) + 1}
@@ -162,7 +162,7 @@ def score(
 
     Of the `target` (N,) on the images `test`:
     - baseline: the accuracy of the majority class
-    - ci95: over `cluster` (N,), that is identities, or poses where the poses are split
+    - ci95: over `cluster` (N,), that is outfits, or poses where the poses are split
     - trained: whether it is better on its own training images than the frequencies of the classes,
       by an interval that excludes 0
     - constant: whether it always gives the same answer
@@ -180,7 +180,7 @@ def score(
 
     trained = bootstrap_interval(probe.train_gain, cluster[probe.train])[0] > 0
     constant = bool((answer == answer[0]).all())
-    low = bootstrap_interval(is_right, cluster[test], tail=TAIL / attempts)[0]
+    low = share_interval(is_right, cluster[test], TAIL / attempts)[0]
     proven = bool(not constant and low > share.max())
     return {
         "accuracy": float(is_right.mean()),

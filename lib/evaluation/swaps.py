@@ -49,9 +49,9 @@ class Swaps(NamedTuple):
         """The same true images, each with its own s and z."""
         return Swaps(self.target, self.target, self.target)
 
-    def identities(self, sprites: Sprites) -> tuple[np.ndarray, np.ndarray]:
+    def outfits(self, sprites: Sprites) -> tuple[np.ndarray, np.ndarray]:
         """(n,) each: of the image that gives s, and of the one that gives z."""
-        return sprites.identity[self.s_image], sprites.identity[self.z_image]
+        return sprites.outfit[self.s_image], sprites.outfit[self.z_image]
 
 
 def sample_swaps(
@@ -171,8 +171,8 @@ def swap_scores(
 ) -> tuple[dict[str, object], np.ndarray]:
     """The score of predicted swaps, and their `image_errors` (n, 3).
 
-    The score is `summarize` with `ci95`, the 95 % interval of the MSE over both identities of a
-    swap, and with `ssim`, the mean over the first SSIM_IMAGES swaps.
+    The score is `summarize` with `ci95`, the 95 % interval of the MSE over both outfits of a swap,
+    and with `ssim`, the mean over the first SSIM_IMAGES swaps.
 
     Source: SSIM, Wang et al. (IEEE TIP 2004); 1 is equal.
     """
@@ -184,7 +184,7 @@ def swap_scores(
     shown = predict(first).contiguous(memory_format=torch.channels_last)
     true = to_float(sprites.images[swaps.target[first]])
     ssim = float(structural_similarity_index_measure(shown, true, data_range=1.0))
-    interval = bootstrap_interval(errors[:, 0], *swaps.identities(sprites))
+    interval = bootstrap_interval(errors[:, 0], *swaps.outfits(sprites))
     return {**summarize(errors), "ci95": interval, "ssim": ssim}, errors
 
 
@@ -193,10 +193,10 @@ def paired_gain(
 ) -> dict[str, object]:
     """{db, ci95}: by how many dB the swaps beat a reference on the same swaps.
 
-    `errors` and `reference` are `image_errors` (n, 3). The interval is over identities.
+    `errors` and `reference` are `image_errors` (n, 3). The interval is over outfits.
     """
     error, other = errors[:, 0], reference[:, 0]
-    interval = gain_interval(error, other, *swaps.identities(sprites))
+    interval = gain_interval(error, other, *swaps.outfits(sprites))
     return {"db": float(gain(error.mean(), other.mean())), "ci95": interval}
 
 
@@ -222,15 +222,13 @@ def training_distance(sprites: Sprites, train: np.ndarray) -> list[str]:
 def swap_error_by_distance(
     sprites: Sprites, train: np.ndarray, swaps: Swaps, errors: np.ndarray
 ) -> dict[str, dict[str, object]]:
-    """{distance: errors, ci95, identities} by the `training_distance` of the character A."""
-    s_identity, z_identity = swaps.identities(sprites)
+    """{distance: errors, identities} by the `training_distance` of the character A."""
+    s_identity = sprites.identity[swaps.s_image]
     distance = np.array(training_distance(sprites, train))[s_identity]
     found = {}
     for name in sorted(set(distance), key=lambda name: (name != "skin alone", name)):
         here = distance == name
-        interval = bootstrap_interval(errors[here, 0], s_identity[here], z_identity[here])
-        count = len(np.unique(s_identity[here]))
-        found[name] = {**summarize(errors[here]), "ci95": interval, "identities": count}
+        found[name] = {**summarize(errors[here]), "identities": len(np.unique(s_identity[here]))}
     return found
 
 
@@ -267,7 +265,7 @@ def part_scores(sprites: Sprites, swaps: Swaps, predict: Predict) -> dict[str, d
             shown = differ.sum(axis=(1, 2)) >= PART_PIXELS
             nearer[part.start + rows[shown], k] = (to_true < to_other)[shown]
 
-    cluster, other_cluster = swaps.identities(sprites)
+    cluster, other_cluster = swaps.outfits(sprites)
     found = {}
     for name, right in zip(sprites.attributes, nearer.T, strict=True):
         if (here := ~np.isnan(right)).any():
@@ -286,16 +284,16 @@ def swap_error_by_attribute(
 ) -> dict[str, dict[str, object]]:
     """{attribute: {differs, same, ratio, ci95}}: errors where A and B differ in it, and where not.
 
-    `ratio` is that of the two MSEs, with its 95 % interval over identities. An attribute in which
+    `ratio` is that of the two MSEs, with its 95 % interval over outfits. An attribute in which
     all or none of the swaps differ is left out.
     """
-    identities = swaps.identities(sprites)
+    outfits = swaps.outfits(sprites)
     a, b = (sprites.labels[sprites.character[image]] for image in (swaps.s_image, swaps.z_image))
     found = {}
     for name, differs in zip(sprites.attributes, (a != b).T, strict=True):
         if differs.any() and not differs.all():
             apart, same = summarize(errors[differs]), summarize(errors[~differs])
-            interval = ratio_interval(errors[:, 0], differs, *identities)
+            interval = ratio_interval(errors[:, 0], differs, *outfits)
             ratio = apart["mse"] / same["mse"]
             found[name] = {"differs": apart, "same": same, "ratio": ratio, "ci95": interval}
     return found

@@ -62,7 +62,7 @@ def leak_rows(probes: list[dict], code: str) -> list[dict]:
     mean = {"what": f"leak of {name}, mean of {len(shares)}", "value": sum(shares.values())}
     mean["value"] /= len(shares)
     largest = {"what": f"leak of {name}, largest", "value": shares[worst]}
-    largest["target"] = plain(worst)
+    largest["target"] = plain(worst) if entry else "none proven"
     interval = [rescaled(end, entry) for end in entry["ci95"]] if entry else None
     ends = {"floor": 0.0, "ceiling": 1.0}
     return [{**mean, "ci95": None, **ends}, {**largest, "ci95": interval, **ends}]

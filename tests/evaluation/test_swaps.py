@@ -8,10 +8,12 @@ from lib.config import make_hparams
 from lib.data.drawn import ATTRIBUTES, character_labels
 from lib.data.images import to_float
 from lib.data.sprites import N_POSES, POSES, Sprites, split_sprites
-from lib.evaluation.baselines import predictor_errors, predictors
+from lib.evaluation.baselines import NEIGHBOURS, choose_neighbours, predictor_errors, predictors
+from lib.evaluation.intervals import bootstrap_interval
 from lib.evaluation.swaps import (
     CODE_STEPS,
     best_error,
+    errors_in_chunks,
     image_errors,
     nearest_pose_error,
     paired_gain,
@@ -120,7 +122,7 @@ def test_predictors_know_what_they_should(few_sprites, splits):
         name: e[:, 0].mean()
         for name, e in predictor_errors(few_sprites, splits["train"], swaps).items()
     }
-    assert list(found) == ["black", "mean", "pose_mean", "additive", "retrieval"]
+    assert [*found] == ["black", "mean", "pose_mean", "additive", "retrieval", "retrieval_mean"]
     assert found["black"] > found["mean"] > found["pose_mean"]
     truth = to_float(few_sprites.images[swaps.target])
     assert found["black"] == pytest.approx(truth.square().mean().item(), rel=1e-5)
@@ -133,6 +135,35 @@ def test_predictors_know_what_they_should(few_sprites, splits):
     expected = (nearest - truth[0]).square().mean().item()
     errors = predictor_errors(few_sprites, splits["train"], swaps)
     assert errors["retrieval"][0, 0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_mean_of_neighbours_is_of_the_nearest_characters(few_sprites, splits):
+    train = splits["train"]
+    watched = sample_swaps(few_sprites, splits["validation"], 100, seed=0)
+    swaps = sample_swaps(few_sprites, splits["test"], 40, seed=0)
+    by_count = {
+        k: errors_in_chunks(
+            few_sprites, watched, predictors(few_sprites, train, watched, k)["retrieval_mean"]
+        )[:, 0].mean()
+        for k in NEIGHBOURS
+    }
+    assert choose_neighbours(few_sprites, train, watched) == min(by_count, key=by_count.get)
+    simple = predictors(few_sprites, train, swaps, 1)
+    nearest, mean = (simple[name](slice(0, 40)) for name in ("retrieval", "retrieval_mean"))
+    assert torch.allclose(nearest, mean, atol=1e-6)
+    every = len(np.unique(few_sprites.character[train]))
+    complete = predictors(few_sprites, train, swaps, every)
+    shown = complete["retrieval_mean"](slice(0, 40))
+    assert torch.allclose(shown, complete["pose_mean"](slice(0, 40)), atol=1e-5)
+
+
+def test_the_interval_of_reconstructions_counts_each_outfit_once(few_sprites, splits):
+    same = reconstruction_swaps(splits["train"], 300, seed=0)
+    errors = RNG.random(300)
+    outfit = few_sprites.outfit[same.target]
+    assert bootstrap_interval(errors, *same.outfits(few_sprites)) == bootstrap_interval(
+        errors, outfit
+    )
 
 
 def test_retrieval_is_perfect_where_the_character_was_trained_on(few_sprites, splits):
