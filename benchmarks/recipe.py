@@ -35,7 +35,7 @@ from lib.method.runs import new_run
 from lib.method.training import fit
 from lib.report.figures import GREY, VERMILION, write_figure
 from lib.report.findings import WORKING_KL, collapse
-from lib.report.numbers import count, fixed, span
+from lib.report.numbers import count, fixed, listed, span
 from lib.report.results import origin
 from lib.system import paths
 from lib.system.devices import choose_device
@@ -119,12 +119,17 @@ def measure(sprites: Sprites, row: int, seed: int, images: int, device: torch.de
 
 
 def summary(rows: dict[str, list[dict]]) -> list[dict]:
-    """The numbers of each row: seeds, mean length, PSNR of swaps and reconstructions, gain."""
-    table = []
+    """The numbers of each row: seeds, mean length, PSNR of swaps and reconstructions, gain.
+
+    A gain is paired: each training is compared with that of the row above on the same split.
+    """
+    table, before = [], None
     for name, trainings in rows.items():
-        mean, low, high = t_interval([psnr(training["swap"]) for training in trainings])
+        values = np.array([psnr(training["swap"]) for training in trainings])
+        mean, low, high = t_interval(values)
+        gained, *gain_interval = t_interval(values - (values if before is None else before))
+        before = values
         plain = float(np.mean([psnr(training["reconstruction"]) for training in trainings]))
-        gained = mean - table[-1]["swap_psnr"] if table else 0.0
         images = float(np.mean([training["images"] for training in trainings]))
         table.append(
             {
@@ -136,27 +141,29 @@ def summary(rows: dict[str, list[dict]]) -> list[dict]:
                 "ci95": [low, high],
                 "reconstruction_psnr": plain,
                 "gained": gained,
+                "gain_ci95": gain_interval,
             }
         )
     return table
 
 
 def recipe_finding(table: list[dict]) -> list[str]:
-    """The gain of all changes, the largest gain, and the changes without any."""
-    changes = table[1:]
-    most = max(changes, key=lambda row: row["gained"])
-    useless = [
-        f"\u201c{row['change']}\u201d ({row['gained']:+.1f} dB)"
-        for row in changes
-        if row["gained"] <= 0
-    ]
+    """The gain of all changes, the changes with a gain, and those whose gain is not shown."""
+    named = {True: [], False: []}
+    for row in table[1:]:
+        low, high = map(fixed, row["gain_ci95"])
+        entry = f"\u201c{row['change']}\u201d ({row['gained']:+.1f} dB, {low} to {high})"
+        named[row["gain_ci95"][0] > 0].append(entry)
     text = [
         f"All changes together bring swaps from {fixed(table[0]['swap_psnr'])} to"
         f" {fixed(table[-1]['swap_psnr'])} dB.",
         *_unfair(table[0]),
-        f"The largest gain is {fixed(most['gained'])} dB, from \u201c{most['change']}\u201d.",
     ]
-    return [*text, f"Without gain in this time: {', '.join(useless)}."] if useless else text
+    if named[True]:
+        text.append(f"A gain is shown for {listed(named[True])}.")
+    if named[False]:
+        text.append(f"In this time, no gain is shown for {listed(named[False])}.")
+    return text
 
 
 def _unfair(first: dict) -> list[str]:
@@ -174,11 +181,21 @@ def _unfair(first: dict) -> list[str]:
 def recipe_table(table: list[dict], seconds: float, threads: int) -> dict:
     return {
         "caption": (
-            f"One change at a time, each trained for {count(seconds)} seconds on {threads} CPU"
-            f" threads and {table[0]['seeds']} splits: mean PSNR of swaps, its 95 % interval over"
-            " the splits, the gain of the change, and PSNR of plain reconstructions."
+            f"One change at a time, each training as long as {count(seconds)} seconds allow on"
+            f" {threads} CPU threads, on {table[0]['seeds']} splits: mean PSNR of swaps, the paired"
+            " gain of the change, both with 95 % intervals over the splits, and PSNR of plain"
+            " reconstructions."
         ),
-        "head": ["", "images", "KL, nats", "swap, dB", "95 %", "gain, dB", "reconstruction, dB"],
+        "head": [
+            "",
+            "images",
+            "KL, nats",
+            "swap, dB",
+            "95 %",
+            "gain, dB",
+            "95 %",
+            "reconstruction",
+        ],
         "rows": [
             [
                 row["change"] if n == 0 else f"+ {row['change']}",
@@ -186,12 +203,16 @@ def recipe_table(table: list[dict], seconds: float, threads: int) -> dict:
                 fixed(row["kl_nats"], 2),
                 fixed(row["swap_psnr"]),
                 span(*map(fixed, row["ci95"])),
-                "" if n == 0 else f"{row['gained']:+.1f}",
+                *(["", ""] if n == 0 else _gain_cells(row)),
                 fixed(row["reconstruction_psnr"]),
             ]
             for n, row in enumerate(table)
         ],
     }
+
+
+def _gain_cells(row: dict) -> list[str]:
+    return [f"{row['gained']:+.1f}", span(*map(fixed, row["gain_ci95"]))]
 
 
 def recipe_figure(table: list[dict]) -> Figure:

@@ -104,6 +104,7 @@ def test_the_table_of_the_recipe():
     )
     assert (first["seeds"], first["images"]) == (3, 128)
     assert second["swap_psnr"] == pytest.approx(25) and second["gained"] == pytest.approx(5)
+    assert second["gain_ci95"] == pytest.approx([5 - 4.303 / 3**0.5, 5 + 4.303 / 3**0.5], abs=1e-3)
     # t of 2 degrees of freedom
     assert second["ci95"] == pytest.approx([25 - 4.303 / 3**0.5, 25 + 4.303 / 3**0.5], abs=1e-3)
 
@@ -210,21 +211,20 @@ def test_seeds_are_planned_on_one_split_then_on_others():
     assert seeds.group(others, [measured(1.1)])["columns"] == ["split 1"]
 
 
-def test_the_recipe_names_the_largest_gain_and_changes_without_gain():
+def test_the_recipe_names_the_changes_with_and_without_a_gain():
     rows = [("as published", 15.0, 0.0), ("a", 18.5, 3.5), ("b", 18.2, -0.3), ("c", 19.0, 0.8)]
     table = [
         {"change": name, "swap_psnr": psnr, "gained": gained, "images": 80_100.0, "kl_nats": 0.3}
+        | {"gain_ci95": [gained - 1, gained + 1]}
         for name, psnr, gained in rows
     ]
     text = " ".join(recipe.recipe_finding(table))
     assert "was trained on 0.20 % of the images of the published training" in text
     assert "In this row, z collapsed: the KL term" in text
-    assert "from 15.0 to 19.0 dB" in text and "gain is 3.5 dB, from \u201ca\u201d" in text
-    assert (
-        "Without gain in this time: \u201cb\u201d (-0.3 dB)." in text
-        and "\u201cc\u201d" not in text
-    )
-    assert "Without gain" not in " ".join(recipe.recipe_finding(table[:2]))
+    assert "from 15.0 to 19.0 dB" in text
+    assert "A gain is shown for \u201ca\u201d (+3.5 dB, 2.5 to 4.5)." in text
+    assert "no gain is shown for \u201cb\u201d (-0.3 dB, -1.3 to 0.7) and \u201cc\u201d" in text
+    assert "no gain" not in " ".join(recipe.recipe_finding(table[:2]))
 
 
 def test_the_cost_says_how_each_setting_changes_it():
