@@ -95,7 +95,11 @@ def results_table(runs):
         CODE_NAMES[code]: lambda r, code=code: leak(r["probes"], code)
         for code in ("z_mu", "z", "s")
     }
-    shown = {"the other attributes, least / the weapon (95 %)": lambda r: parts(r["swap"]["parts"])}
+    shown = {
+        "the other scored attributes, least / the weapon (95 %)": lambda r: parts(
+            r["swap"]["parts"]
+        )
+    }
     kinds = ("swap", "reconstruction", "blurred", "truth", "retrieval")
     judged = {
         name: lambda r, key=key: " / ".join(percent(r["judge"][kind][key]) for kind in kinds)

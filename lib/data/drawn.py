@@ -6,7 +6,7 @@ How an image is made
      view that the character faces. So one row serves all four views.
   2. Each of `PARTS` draws one layer for every pose and every value of its attribute: a canvas
      (60, 60) of materials and tones, 0 where it is empty. A layer depends on one attribute only.
-  3. `draw_characters` stacks the layers of a character, the far ones first, and colours them.
+  3. `_paint` stacks the layers of a character, the far ones first, and colours them.
 
 Characters come in twins that differ in the weapon alone. A weapon is out only in the middle of a
 thrust, a slash or a shot, so the other images of twins are equal to the bit. All arithmetic is on
@@ -21,7 +21,7 @@ To add a hat: (1) add `"hat": ("none", "cone")` to `ATTRIBUTES`, before the weap
 import itertools
 from collections import namedtuple
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -448,8 +448,27 @@ def character_labels() -> np.ndarray:
 
 def draw_characters(labels: np.ndarray, progress: bool = False) -> np.ndarray:
     """(C * N_POSES, 60, 60, 3) uint8 images of characters with these attribute values (C, L)."""
+    images = np.empty((len(labels), N_POSES, SIZE, SIZE, 3), dtype=np.uint8)
+    layers, every = _draw_layers(), np.arange(N_POSES)
+    bar = tqdm(labels, "drawing characters", disable=not progress)
+    for image, values in zip(images, bar, strict=True):
+        image[:] = _paint(values, every, *layers)
+    return images.reshape(-1, SIZE, SIZE, 3)
+
+
+def draw_images(labels: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """(n, 60, 60, 3) uint8 images of characters (n, L) by their attribute values, in poses (n,)."""
+    images = np.empty((len(labels), SIZE, SIZE, 3), dtype=np.uint8)
+    characters, index = np.unique(labels, axis=0, return_inverse=True)
+    for number, values in enumerate(characters):
+        here = index.reshape(-1) == number
+        images[here] = _paint(values, pose[here], *_stored_layers())
+    return images
+
+
+def _draw_layers() -> tuple[list[np.ndarray], np.ndarray]:
+    """The canvases (values, N_POSES, 60, 60) of each part, and their order (N_POSES, parts)."""
     poses = [make_pose(ACTIONS[p["action"]], VIEWS[p["view"]], p["frame"]) for p in POSES]
-    # (P, parts)
     order = np.argsort(
         [[part.depth(pose) for part in PARTS] for pose in poses], axis=1, kind="stable"
     )
@@ -460,33 +479,34 @@ def draw_characters(labels: np.ndarray, progress: bool = False) -> np.ndarray:
     for part, canvases in zip(PARTS, layers, strict=True):
         for value, p in np.ndindex(canvases.shape[:2]):
             part.draw(canvases[value, p], poses[p], value)
+    return layers, order
 
-    images = np.empty((len(labels), N_POSES, SIZE, SIZE, 3), dtype=np.uint8)
-    for image, values in zip(
-        images, tqdm(labels, "drawing characters", disable=not progress), strict=True
-    ):
-        value = dict(zip(ATTRIBUTES, values, strict=True))
-        stack = np.stack(
-            [canvases[value[part.attribute]] for part, canvases in zip(PARTS, layers, strict=True)]
-        )
-        picture = np.zeros((N_POSES, SIZE, SIZE), dtype=np.uint8)
-        for part_index in order.T:
-            layer = stack[part_index, np.arange(N_POSES)]
-            np.copyto(picture, layer, where=layer > 0)
-        palette = {
-            "skin": MATERIALS["skin"][value["skin"]],
-            "hair": MATERIALS["hair"][value["hair_colour"]],
-        }
-        colours = np.array(list({**MATERIALS, **palette}.values()))  # (materials, 3)
-        tones = (colours[:, None] * TONES[:, None] // 100).clip(0, 255).reshape(-1, 3)
-        np.take(
-            np.vstack([[[0, 0, 0]], tones]).astype(np.uint8),
-            picture,
-            axis=0,
-            out=image,
-            mode="clip",
-        )
-    return images.reshape(-1, SIZE, SIZE, 3)
+
+_stored_layers = cache(_draw_layers)
+
+
+def _paint(
+    values: np.ndarray, pose: np.ndarray, layers: list[np.ndarray], order: np.ndarray
+) -> np.ndarray:
+    """(P, 60, 60, 3) uint8, the character with these attribute values (L,) in the poses (P,)."""
+    value = dict(zip(ATTRIBUTES, values, strict=True))
+    stack = np.stack(
+        [
+            canvases[value[part.attribute], pose]
+            for part, canvases in zip(PARTS, layers, strict=True)
+        ]
+    )
+    picture = np.zeros((len(pose), SIZE, SIZE), dtype=np.uint8)
+    for part_index in order[pose].T:
+        layer = stack[part_index, np.arange(len(pose))]
+        np.copyto(picture, layer, where=layer > 0)
+    palette = {
+        "skin": MATERIALS["skin"][value["skin"]],
+        "hair": MATERIALS["hair"][value["hair_colour"]],
+    }
+    colours = np.array(list({**MATERIALS, **palette}.values()))  # (materials, 3)
+    tones = (colours[:, None] * TONES[:, None] // 100).clip(0, 255).reshape(-1, 3)
+    return np.take(np.vstack([[[0, 0, 0]], tones]).astype(np.uint8), picture, axis=0, mode="clip")
 
 
 def draw_sprites(progress: bool = True) -> Sprites:

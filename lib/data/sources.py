@@ -5,9 +5,12 @@ from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
 
+import numpy as np
+
 from lib.data import drawn
 from lib.data.archive import ARCHIVE, archive_files, archive_stamp, read_archive
 from lib.data.sprites import (
+    N_POSES,
     Sprites,
     arrays_to_sprites,
     load_sprites,
@@ -56,6 +59,24 @@ def _stored(path: Path, stamp: str, make: Callable[[], Sprites]) -> Sprites:
         return arrays_to_sprites(arrays)
     except (KeyError, ValueError):
         raise UserError(f"{path} is damaged: remove it, then run the same command again") from None
+
+
+def exchanged_images(
+    sprites: Sprites, labels: np.ndarray, pose: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 60, 60, 3) uint8: characters with the attribute values `labels` (n, L) in a pose (n,).
+
+    Source "drawn" draws every character. Source "sprites" has those of the archive: the others are
+    black. Also (n,) bool: which exist.
+    """
+    if sprites.source == "drawn":
+        return drawn.draw_images(labels, pose), np.ones(len(labels), dtype=bool)
+    number = {tuple(label): c for c, label in enumerate(sprites.labels.tolist())}
+    character = np.array([number.get(tuple(label), -1) for label in labels.tolist()], dtype=int)
+    exists = character >= 0
+    images = sprites.images[character * N_POSES + pose]
+    images[~exists] = 0
+    return images, exists
 
 
 def find_archive(archive: str | Path | None = None) -> Path | None:

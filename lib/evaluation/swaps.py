@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lib.config import HParams
 from lib.data.images import to_float
+from lib.data.sources import exchanged_images
 from lib.data.sprites import ACTIONS, N_POSES, POSES, VIEWS, Sprites
 from lib.evaluation.intervals import (
     bootstrap_interval,
@@ -240,30 +241,26 @@ def part_scores(sprites: Sprites, swaps: Swaps, predict: Predict) -> dict[str, d
     count. The score is the share of swaps that are nearer to A there: 1 is right, 0 means that the
     part comes with z. A swap counts where such a character exists and PART_PIXELS differ.
     """
-    number = {tuple(label): c for c, label in enumerate(sprites.labels.tolist())}
     a, b = (sprites.labels[sprites.character[index]] for index in (swaps.s_image, swaps.z_image))
-    rival = np.full((len(a), a.shape[1]), -1)
-    for k in range(a.shape[1]):
-        mixed = a.copy()
-        mixed[:, k] = b[:, k]
-        characters = np.array([number.get(tuple(label), -1) for label in mixed.tolist()])
-        exists = (characters >= 0) & (a[:, k] != b[:, k])
-        rival[exists, k] = characters[exists] * N_POSES + sprites.pose[swaps.target[exists]]
-
-    nearer = np.full(rival.shape, np.nan)
-    for part in in_chunks(len(rival)):
+    nearer = np.full(a.shape, np.nan)
+    for part in in_chunks(len(a)):
         predicted = predict(part).permute(0, 2, 3, 1).numpy() * 255
         true = sprites.images[swaps.target[part]].astype(np.float32)
-        for k in range(rival.shape[1]):
-            rows = np.flatnonzero(rival[part, k] >= 0)
-            other = sprites.images[rival[part, k][rows]].astype(np.float32)
+        for k in range(a.shape[1]):
+            rows = np.flatnonzero(a[part, k] != b[part, k])
+            if len(rows) == 0:
+                continue
+            exchanged = a[part][rows]
+            exchanged[:, k] = b[part][rows, k]
+            pose = sprites.pose[swaps.target[part][rows]]
+            other, exists = exchanged_images(sprites, exchanged, pose)
             differ = (other != true[rows]).any(axis=-1)
             to_true, to_other = (
-                ((np.square(predicted[rows] - image)).sum(axis=-1) * differ).sum(axis=(1, 2))
-                for image in (true[rows], other)
+                (np.square(predicted[rows] - image).sum(axis=-1) * differ).sum(axis=(1, 2))
+                for image in (true[rows], other.astype(np.float32))
             )
-            shown = differ.sum(axis=(1, 2)) >= PART_PIXELS
-            nearer[part.start + rows[shown], k] = (to_true < to_other)[shown]
+            scored = exists & (differ.sum(axis=(1, 2)) >= PART_PIXELS)
+            nearer[part.start + rows[scored], k] = (to_true < to_other)[scored]
 
     cluster, other_cluster = swaps.outfits(sprites)
     found = {}

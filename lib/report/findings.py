@@ -190,10 +190,10 @@ def _wrong_parts(parts: dict) -> list[str]:
         return []
     if not shown:
         return [
-            f"Every attribute is nearer to that of the s image than to that of the z image in at"
-            f" least {100 * PART:.0f} % of swaps, where the two differ."
+            "Every attribute that was scored is nearer to that of the s image than to that of the"
+            f" z image in at least {100 * PART:.0f} % of swaps, where the two differ."
         ]
-    rest = [e["score"] for name, e in parts.items() if name not in shown]
+    rest = {name: e["score"] for name, e in parts.items() if name not in shown}
     text = [
         f"Swaps often show the wrong {plain(name)}: where the two characters differ in it,"
         f" {percent(e['score'])} % of swaps are nearer to that of the s image (95 % interval"
@@ -201,7 +201,10 @@ def _wrong_parts(parts: dict) -> list[str]:
         for name, e in sorted(shown.items(), key=lambda item: item[1]["score"])
     ]
     if rest:
-        text.append(f"The other attributes follow the s image in at least {percent(min(rest))} %.")
+        named = listed([f"the {plain(name)}" for name in rest])
+        verb = "follows" if len(rest) == 1 else "follow"
+        least = percent(min(rest.values()))
+        text.append(f"By the same measure, {named} {verb} the s image in at least {least} %.")
     return text
 
 

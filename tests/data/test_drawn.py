@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from lib.data import drawn
-from lib.data.drawn import ATTRIBUTES, MOVES, PARTS, Part, character_labels, draw_characters
+from lib.data.drawn import (
+    ATTRIBUTES,
+    MOVES,
+    PARTS,
+    Part,
+    character_labels,
+    draw_characters,
+    draw_images,
+)
 from lib.data.sprites import ACTIONS, ANIMATIONS, N_POSES, POSES, SIZE, VIEWS
 
 NAMES = tuple(ATTRIBUTES)
@@ -168,3 +176,10 @@ def test_hat_is_added_as_the_docstring_says(monkeypatch):
     assert len(character_labels()) == 2 * 384 and labels[:, -2].tolist() == [0, 1]
     without, hatted = np.split(draw_characters(labels), 2)
     assert np.array_equal(without, bare) and (hatted != bare).any(axis=(1, 2, 3)).all()
+
+
+def test_single_images_are_those_of_the_characters():
+    labels = character_labels()[[3, 200, 3, 77]]
+    pose = np.array([0, 100, 177, 30])
+    every = draw_characters(labels).reshape(4, N_POSES, 60, 60, 3)
+    np.testing.assert_array_equal(draw_images(labels, pose), every[np.arange(4), pose])
