@@ -45,6 +45,8 @@ def test_it_stores_the_parameters_of_the_default_run(path):
         assert parameters == {
             "source": "drawn",
             "preset": "fast",
+            "split": "identity",
+            "split_seed": 0,
             "seed": 0,
             "overrides": {},
             "run": "drawn",
