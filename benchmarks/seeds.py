@@ -22,7 +22,7 @@ from lib.data.sources import create_sprites
 from lib.data.sprites import SOURCES, load_sprites, split_sprites
 from lib.evaluation import baselines, probes, swaps
 from lib.evaluation.codes import encode_all
-from lib.evaluation.intervals import t_interval, training_interval
+from lib.evaluation.intervals import gain, t_interval, training_interval
 from lib.method.runs import new_run
 from lib.method.training import fit
 from lib.report.findings import REMEMBERING
@@ -39,12 +39,8 @@ from lib.system.processes import end_with_parent, interrupts_blocked
 SOURCE_NAMES = {"sprites": "2D Sprites", "drawn": "the drawn sprites"}
 OUTFITS = ("s_outfit", "z_outfit")  # of the images that give s and z
 VERSION = 3  # see `lib.report.results.VERSION`
-ERRORS = (
-    "swap",
-    "reconstruction",
-    "retrieval",
-    "retrieval_mean",
-)  # mean squared errors of the same swaps
+# mean squared errors of the same swaps
+ERRORS = ("swap", "reconstruction", *REMEMBERING)
 
 
 class Training(NamedTuple):
@@ -85,7 +81,7 @@ def measure(training: Training) -> dict[str, np.ndarray]:
         validation = watched["validation_swap"]
         neighbours = baselines.choose_neighbours(sprites, parts["train"], validation)
         simple = baselines.predictors(sprites, parts["train"], chosen, neighbours)
-        predict |= {name: simple[name] for name in ("retrieval", "retrieval_mean")}
+        predict |= {name: simple[name] for name in REMEMBERING}
         errors = {
             name: swaps.errors_in_chunks(sprites, chosen, predict[name])[:, 0] for name in ERRORS
         }
@@ -105,7 +101,7 @@ def measure(training: Training) -> dict[str, np.ndarray]:
     return {name: array for name, array in found.items() if name != "stamp"}
 
 
-def compare(trainings: list[Training], measured: list[Mapping[str, np.ndarray]]) -> list[dict]:
+def compare(measured: list[Mapping[str, np.ndarray]]) -> list[dict]:
     """Rows {what, values (of each training), mean, ci95} of trainings on one split.
 
     PSNR and gains have intervals over trainings and outfits, shares over trainings (Student's
@@ -119,10 +115,7 @@ def compare(trainings: list[Training], measured: list[Mapping[str, np.ndarray]])
         pairs[f"gain over {plain(name)}, dB"] = errors["swap"], errors[name]
     rows = []
     for name, (each, reference) in pairs.items():
-        values = [
-            training_interval(e[None], *outfits, r[None])[0]
-            for e, r in zip(each, reference, strict=True)
-        ]
+        values = gain(each.mean(axis=1), reference.mean(axis=1)).tolist()
         mean, *interval = training_interval(each, *outfits, reference)
         rows.append({"what": name, "values": values, "mean": mean, "ci95": interval})
     for name in measured[0]:
@@ -146,9 +139,9 @@ def group(trainings: list[Training], measured: list[Mapping[str, np.ndarray]]) -
     content = {"source": first.source, "preset": first.preset, "split": first.split}
     if not any(training.split_seed for training in trainings):
         columns = [f"seed {training.seed}" for training in trainings]
-        return {**content, "columns": columns, "rows": compare(trainings, measured)}
+        return {**content, "columns": columns, "rows": compare(measured)}
     columns = [f"split {training.split_seed}" for training in trainings]
-    parts = [compare([t], [m]) for t, m in zip(trainings, measured, strict=True)]
+    parts = [compare([each]) for each in measured]
     rows = [
         {"what": rows[0]["what"], "values": [row["values"][0] for row in rows]}
         | {"mean": None, "ci95": None}

@@ -35,8 +35,7 @@ def predictors(
     s_character = sprites.character[swaps.s_image]
     target_pose = sprites.pose[swaps.target]
     character_mean = {c: mean_image(grid[c]) for c in np.unique(s_character)}
-    s_pose = sprites.pose[swaps.s_image]
-    nearest = _nearest_characters(grid, characters, s_character, s_pose, neighbours)
+    nearest = _nearest_characters(sprites, characters, swaps, neighbours)
 
     def additive(part: slice) -> torch.Tensor:
         characters_mean = torch.stack([character_mean[c] for c in s_character[part]])
@@ -48,27 +47,32 @@ def predictors(
         "pose_mean": lambda part: pose_mean[target_pose[part]],
         "additive": additive,
         "retrieval": lambda part: to_float(grid[nearest[part, 0], target_pose[part]]),
-        "retrieval_mean": lambda part: _mean_over_characters(
-            grid, nearest[part], target_pose[part]
-        ),
+        "retrieval_mean": _means_of_characters(sprites, nearest, swaps),
     }
 
 
 def choose_neighbours(sprites: Sprites, train: np.ndarray, validation: Swaps) -> int:
     """The number of NEIGHBOURS whose mean has the least squared error on validation swaps."""
 
-    def error(neighbours: int) -> float:
-        predict = predictors(sprites, train, validation, neighbours)["retrieval_mean"]
+    characters = np.unique(sprites.character[train])
+    counts = [count for count in NEIGHBOURS if count <= len(characters)]
+    nearest = _nearest_characters(sprites, characters, validation, max(counts))
+
+    def error(count: int) -> float:
+        predict = _means_of_characters(sprites, nearest[:, :count], validation)
         return float(errors_in_chunks(sprites, validation, predict)[:, 0].mean())
 
-    count = len(np.unique(sprites.character[train]))
-    return min((k for k in NEIGHBOURS if k <= count), key=error)
+    return min(counts, key=error)
 
 
-def _mean_over_characters(grid: np.ndarray, characters: np.ndarray, pose: np.ndarray) -> Tensor:
-    """(B, 3, H, W) the mean image of characters (B, K) in a pose (B,)."""
-    images = [mean_image(grid[some, p]) for some, p in zip(characters, pose, strict=True)]
-    return torch.stack(images)
+def _means_of_characters(sprites: Sprites, characters: np.ndarray, swaps: Swaps) -> Predict:
+    """The mean image of the characters (n, K) of each swap, in the target pose."""
+    images = characters * N_POSES + sprites.pose[swaps.target][:, None]
+
+    def predict(part: slice) -> Tensor:
+        return torch.stack([mean_image(sprites.images[index]) for index in images[part]])
+
+    return predict
 
 
 def predictor_errors(sprites: Sprites, train: np.ndarray, swaps: Swaps) -> dict[str, np.ndarray]:
@@ -78,13 +82,11 @@ def predictor_errors(sprites: Sprites, train: np.ndarray, swaps: Swaps) -> dict[
 
 
 def _nearest_characters(
-    grid: np.ndarray,
-    characters: np.ndarray,
-    s_character: np.ndarray,
-    s_pose: np.ndarray,
-    count: int,
+    sprites: Sprites, characters: np.ndarray, swaps: Swaps, count: int
 ) -> np.ndarray:
-    """(n, count) of `characters`, those with the nearest images in the same pose, in order."""
+    """(n, count) of `characters`, those nearest to the s image in the same pose, in order."""
+    grid = sprites.images.reshape(-1, N_POSES, *sprites.images.shape[1:])
+    s_character, s_pose = sprites.character[swaps.s_image], sprites.pose[swaps.s_image]
     nearest = np.empty((len(s_character), count), np.int64)
     for pose in np.unique(s_pose):
         is_pose = s_pose == pose

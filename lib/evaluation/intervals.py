@@ -36,7 +36,9 @@ def bootstrap_interval(
     return _percentiles(_bootstrap_means(values, cluster, other, weights, seed), tail)
 
 
-def share_interval(is_right: np.ndarray, cluster: np.ndarray, tail: float = TAIL) -> list[float]:
+def share_interval(
+    is_right: np.ndarray, cluster: np.ndarray, other: np.ndarray | None = None, tail: float = TAIL
+) -> list[float]:
     """As `bootstrap_interval`, of a share; where all or none of `is_right` (n,) are true, too.
 
     There the bootstrap has no width, so the bound is that of a binomial with one draw a cluster
@@ -47,7 +49,7 @@ def share_interval(is_right: np.ndarray, cluster: np.ndarray, tail: float = TAIL
         return [float(bound), 1.0]
     if not is_right.any():
         return [0.0, float(1 - bound)]
-    return bootstrap_interval(is_right, cluster, tail=tail)
+    return bootstrap_interval(is_right, cluster, other, tail=tail)
 
 
 def gain_interval(

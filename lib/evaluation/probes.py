@@ -180,7 +180,7 @@ def score(
 
     trained = bootstrap_interval(probe.train_gain, cluster[probe.train])[0] > 0
     constant = bool((answer == answer[0]).all())
-    low = share_interval(is_right, cluster[test], TAIL / attempts)[0]
+    low = share_interval(is_right, cluster[test], tail=TAIL / attempts)[0]
     proven = bool(not constant and low > share.max())
     return {
         "accuracy": float(is_right.mean()),

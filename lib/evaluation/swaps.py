@@ -262,16 +262,12 @@ def part_scores(sprites: Sprites, swaps: Swaps, predict: Predict) -> dict[str, d
             scored = exists & (differ.sum(axis=(1, 2)) >= PART_PIXELS)
             nearer[part.start + rows[scored], k] = (to_true < to_other)[scored]
 
-    cluster, other_cluster = swaps.outfits(sprites)
+    outfits = swaps.outfits(sprites)
     found = {}
     for name, right in zip(sprites.attributes, nearer.T, strict=True):
         if (here := ~np.isnan(right)).any():
             score = right[here] == 1
-            interval = (
-                share_interval(score, cluster[here])
-                if score.all() or not score.any()
-                else bootstrap_interval(score, cluster[here], other_cluster[here])
-            )
+            interval = share_interval(score, *(outfit[here] for outfit in outfits))
             found[name] = {"score": float(score.mean()), "ci95": interval, "n": int(here.sum())}
     return found
 

@@ -10,6 +10,7 @@ from lib.report.numbers import (
     chosen_probe,
     count,
     fixed,
+    leak_shares,
     leaks,
     listed,
     percent,
@@ -375,7 +376,7 @@ def _leakage(probes: list[dict], code: str) -> list[str]:
     name, kind = CODE_NAMES[code], "pose factor" if code == "s" else "attribute and no identity"
     if not proven:
         return [f"{name} should hold no {kind}: no probe proves that it does."]
-    shares = {target: rescaled_accuracy(e) for target, e in proven.items()}
+    shares = leak_shares(found)
     worst = max(shares, key=shares.get)
     return [
         f"{name} should hold no {kind}: probes find {len(proven)} of these {len(found)} in it.",

@@ -107,3 +107,8 @@ def leaks(probes: list[dict], code: str) -> dict[str, dict | None]:
     attributes = [e["target"] for e in attribute_probes(probes, code)]
     targets = LEAK_TARGETS.get(code, (*attributes, "identity"))
     return {target: strongest_leak(probes, code, target) for target in targets}
+
+
+def leak_shares(found: dict[str, dict | None]) -> dict[str, float]:
+    """The size of each of the `leaks`; 0 where none is proven."""
+    return {target: rescaled_accuracy(e) if e else 0.0 for target, e in found.items()}

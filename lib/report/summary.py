@@ -6,6 +6,7 @@ from lib.report.numbers import (
     chosen_probe,
     evident_accuracy,
     fixed,
+    leak_shares,
     leaks,
     percent,
     plain,
@@ -56,11 +57,11 @@ def headline_probes(probes: list[dict]) -> list[dict]:
 def leak_rows(probes: list[dict], code: str) -> list[dict]:
     """Rows of the headline for the mean and the largest leak of a code."""
     found = leaks(probes, code)
-    shares = {target: rescaled_accuracy(e) if e else 0.0 for target, e in found.items()}
+    shares = leak_shares(found)
     worst = max(shares, key=shares.get)
     name, entry = CODE_NAMES[code], found[worst]
-    mean = {"what": f"leak of {name}, mean of {len(shares)}", "value": sum(shares.values())}
-    mean["value"] /= len(shares)
+    average = sum(shares.values()) / len(shares)
+    mean = {"what": f"leak of {name}, mean of {len(shares)}", "value": average}
     largest = {"what": f"leak of {name}, largest", "value": shares[worst]}
     largest["target"] = plain(worst) if entry else "none proven"
     interval = [rescaled(end, entry) for end in entry["ci95"]] if entry else None
