@@ -11,7 +11,6 @@ same draws.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.sparse import coo_array
 from scipy.special import stdtrit
 
 DRAWS = 2_000
@@ -149,7 +148,7 @@ def _bootstrap_means(
         if other is None:
             sums.append(drawn @ np.bincount(first, part, n))
         else:
-            pairs = coo_array((part, (first, second)), shape=(n, n)).toarray()
+            pairs = np.bincount(first * n + second, part, n * n).reshape(n, n)
             sums.append(((drawn @ pairs) * drawn).sum(axis=1))
     total, count = sums
     return np.divide(total, count, out=np.full(DRAWS, np.nan), where=count > 0)

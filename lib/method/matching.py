@@ -13,9 +13,9 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
+from scipy.linalg import eigh
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
-from sklearn.decomposition import PCA
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -64,13 +64,14 @@ def refine_prototypes(
     feature_sets: list[np.ndarray], prototypes: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """Assign images to prototypes (K, D) and average them, ROUNDS times: (distance left, means)."""
-    every = np.concatenate(feature_sets)
     for _ in range(ROUNDS):
-        chosen = np.concatenate([assign(feature_set, prototypes) for feature_set in feature_sets])
-        distance = float(np.square(every - prototypes[chosen]).sum())
-        members = np.bincount(chosen, minlength=len(prototypes))[:, None]
-        sums = np.zeros_like(prototypes)
-        np.add.at(sums, chosen, every)
+        sums, members = np.zeros_like(prototypes), np.zeros((len(prototypes), 1), np.float32)
+        distance = 0.0
+        for feature_set in feature_sets:
+            chosen = assign(feature_set, prototypes)  # each prototype once, at most
+            distance += float(np.square(feature_set - prototypes[chosen]).sum())
+            sums[chosen] += feature_set
+            members[chosen] += 1
         prototypes = np.where(members > 0, sums / np.maximum(members, 1), prototypes)
     return distance, prototypes
 
@@ -108,4 +109,6 @@ def features(z_mu: np.ndarray, images: Iterable[np.ndarray]) -> list[np.ndarray]
 
 
 def _principal_components(x: np.ndarray) -> np.ndarray:
-    return PCA(min(COMPONENTS, *x.shape), svd_solver="covariance_eigh").fit_transform(x)
+    """Centred x (n, D) on its COMPONENTS principal axes of most variance, or on all D."""
+    size = x.shape[1]
+    return x @ eigh(x.T @ x, subset_by_index=(max(0, size - COMPONENTS), size - 1))[1]
