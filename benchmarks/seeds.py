@@ -72,10 +72,11 @@ def measure(training: Training) -> dict[str, np.ndarray]:
         run = new_run(training.name, sprites, preset, seed, hp, split, split_seed)
         run = fit(run, sprites, parts["train"], device)
         chosen = swaps.sample_swaps(sprites, parts["test"], hp.swap_samples, split_seed)
-        predicted = swaps.swap_predictor(run.model, sprites, chosen)
+        codes = encode_all(run, sprites)
+        predicted = swaps.swap_predictor(run.model, codes, chosen)
         predict = {
             "swap": predicted,
-            "reconstruction": swaps.swap_predictor(run.model, sprites, chosen.reconstructions),
+            "reconstruction": swaps.swap_predictor(run.model, codes, chosen.reconstructions),
         }
         watched = swaps.validation_swaps(sprites, parts["validation"], hp, split_seed)
         validation = watched["validation_swap"]
@@ -85,8 +86,7 @@ def measure(training: Training) -> dict[str, np.ndarray]:
         errors = {
             name: swaps.errors_in_chunks(sprites, chosen, predict[name])[:, 0] for name in ERRORS
         }
-        codes = encode_all(run, sprites)._asdict()
-        entries = probes.fit_all(codes, sprites, parts, hp, split_seed)
+        entries = probes.fit_all(codes._asdict(), sprites, parts, hp, split_seed)
         read = {row["what"]: row["value"] for row in headline_probes(entries)}
         scores = swaps.part_scores(sprites, chosen, predicted)
         for name in sprites.attributes:

@@ -1,6 +1,7 @@
 """The loop that trains every classifier of the evaluation, and its small networks."""
 
 import copy
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from lib.config import HParams
 
 BATCH = 512  # codes in a step, at most
 STEPS = 40  # of an epoch, at least
+
+_INITIALISING = threading.Lock()
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -46,9 +49,10 @@ def minimise(
         after_epoch()
 
 
-def shuffled(n: int, batch: int, epochs: int) -> Iterator[Iterable[Tensor]]:
+def shuffled(n: int, batch: int, epochs: int, seed: int) -> Iterator[Iterable[Tensor]]:
     """The batches (B,) of indices of n samples, in another order in each epoch."""
-    return (torch.randperm(n).split(batch) for _ in range(epochs))
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randperm(n, generator=generator).split(batch) for _ in range(epochs))
 
 
 def hidden_layers(n_in: int, widths: tuple[int, ...]) -> list[nn.Module]:
@@ -74,9 +78,12 @@ def fit_networks(
     `parts` are the inputs of train, validation and test. The networks are independent, though they
     are fitted together.
     """
-    torch.manual_seed(seed)
     x_train, x_validation, x_test = parts
-    nets = nn.ModuleDict({name: _network(x_train.shape[1], widths, n) for name, n in n_out.items()})
+    with _INITIALISING:  # threads share the generator of torch
+        torch.manual_seed(seed)
+        nets = nn.ModuleDict(
+            {name: _network(x_train.shape[1], widths, n) for name, n in n_out.items()}
+        )
     best: dict[str, tuple[float, dict]] = {}
 
     def keep_best() -> None:
@@ -95,7 +102,7 @@ def fit_networks(
     keep_best()
     batch = min(BATCH, -(-len(x_train) // STEPS))
     steps = hp.probe_epochs * -(-len(x_train) // batch)
-    epochs = shuffled(len(x_train), batch, hp.probe_epochs)
+    epochs = shuffled(len(x_train), batch, hp.probe_epochs, seed)
     rate = 3e-3 if widths else 1e-2
     minimise(batch_loss, nets.parameters(), epochs, rate, decay_steps=steps, after_epoch=keep_best)
 

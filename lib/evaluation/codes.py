@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.manifold import TSNE
 
 from lib.data.sprites import Sprites
 from lib.method.losses import reparameterize
-from lib.method.networks import encode_images
+from lib.method.networks import CycleVAE, Latents, encode_images
 from lib.method.runs import Run
 from lib.system.files import cached
+
+ENCODED_AT_ONCE = 10_000  # images that are copied for it
 
 
 class Codes(NamedTuple):
@@ -28,13 +29,23 @@ def encode_all(run: Run, sprites: Sprites) -> Codes:
         stamp = hashlib.file_digest(file, "sha256").hexdigest()
 
     def encode() -> dict[str, np.ndarray]:
-        z_mu, z_logvar, s = encode_images(run.model, sprites.images)
+        z_mu, z_logvar, s = encode_sprites(run.model, sprites)
         generator = torch.Generator().manual_seed(run.seed)
         z = reparameterize(z_mu, z_logvar, torch.randn(z_mu.shape, generator=generator))
         return Codes(z_mu.numpy(), z.numpy(), s.numpy())._asdict()
 
     arrays = cached(run.folder / "codes.npz", stamp, encode)
     return Codes(*(arrays[name] for name in Codes._fields))
+
+
+def encode_sprites(model: CycleVAE, sprites: Sprites) -> Latents:
+    """The codes of all images, on the CPU. Images that are equal to the bit are encoded once."""
+    _, first, inverse = np.unique(sprites.distinct, return_index=True, return_inverse=True)
+    parts = [
+        encode_images(model, sprites.images[some])
+        for some in np.array_split(first, -(-len(first) // ENCODED_AT_ONCE))
+    ]
+    return Latents(*(torch.cat(codes)[inverse] for codes in zip(*parts, strict=True)))
 
 
 def standardised(x: np.ndarray) -> np.ndarray:
@@ -51,6 +62,9 @@ def mean_and_std(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def tsne_map(codes: np.ndarray, seed: int) -> np.ndarray:
     """(n, 2), the t-SNE of standardised codes (n, D)."""
+    # here, because scikit-learn would add seconds to the start of what only needs codes
+    from sklearn.manifold import TSNE
+
     perplexity = min(30, len(codes) // 4)
     return TSNE(random_state=seed, init="pca", perplexity=perplexity).fit_transform(
         standardised(codes)

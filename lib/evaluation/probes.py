@@ -13,7 +13,6 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from lib.config import HParams
 from lib.data.sprites import Sprites, bayes_ceiling
@@ -21,6 +20,7 @@ from lib.evaluation.classifiers import fit_networks
 from lib.evaluation.codes import mean_and_std, subsample
 from lib.evaluation.intervals import TAIL, bootstrap_interval, share_interval
 from lib.evaluation.targets import IDENTITY_TARGETS, probe_targets, unseen_cells, unseen_poses
+from lib.system.threads import on_all_cores
 
 KINDS = ("linear", "mlp", "knn")
 LEAKING_CODES = ("s", "z_mu", "z")  # whose identity is also probed in unseen cells
@@ -52,6 +52,7 @@ def fit_all(
     tested on unseen cells, too. `chosen` marks the kind that validation images chose.
     """
     targets = probe_targets(sprites)
+
     seen = [name for name in targets if name in IDENTITY_TARGETS]
     other = [name for name in targets if name not in IDENTITY_TARGETS]
     leaking = [code for code in inputs if code in LEAKING_CODES]
@@ -62,20 +63,24 @@ def fit_all(
     }
     # probes of a target and a code; those of the identity see two splits, and the attributes
     attempts = {name: len(KINDS) for name in targets} | {"identity": 2 * len(KINDS) + 1}
-    entries = []
-    for split, (names, codes, part, cluster) in parts.items():
-        test = part["test"]
-        distinct = sprites.distinct[test]
-        ceilings = {name: bayes_ceiling(distinct, y[test]) for name, y in targets.items()}
-        for code in tqdm([*codes], f"probes on {split}", unit="code", dynamic_ncols=True):
-            x = inputs[code]
-            asked = {name: targets[name] for name in names}
-            for name, kind, probe, chosen in _fit_kinds(x, asked, part, sprites, hp, seed):
-                entry = {"code": code, "target": name, "kind": kind, "split": split}
-                entry |= {"chosen": chosen, "ceiling": ceilings[name]}
-                scores = score(probe, targets[name], test, cluster, attempts[name])
-                entries.append(entry | scores)
-    return entries
+
+    def fit_code(item: tuple[str, str]) -> list[dict[str, object]]:
+        split, code = item
+        names, _, part, cluster = parts[split]
+        test = subsample(part["test"], hp.probe_images, seed)
+        part = {**part, "test": test}
+        asked = {name: targets[name] for name in names}
+        entries = []
+        for name, kind, probe, chosen in _fit_kinds(inputs[code], asked, part, sprites, hp, seed):
+            entry = {"code": code, "target": name, "kind": kind, "split": split}
+            ceiling = bayes_ceiling(sprites.distinct[test], targets[name][test])
+            entry |= {"chosen": chosen, "ceiling": ceiling}
+            entries.append(entry | score(probe, targets[name], test, cluster, attempts[name]))
+        return entries
+
+    items = [(split, code) for split, (_, codes, *_) in parts.items() for code in codes]
+    found = on_all_cores(fit_code, items, "probes", "code")
+    return [entry for entries in found for entry in entries]
 
 
 def _fit_kinds(

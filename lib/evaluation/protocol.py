@@ -46,7 +46,7 @@ def published_protocol(
         lambda index: F.cross_entropy(net(x_train[index]), y_train[index]),
         net.parameters(),
         tqdm(
-            shuffled(len(x_train), BATCH, hp.protocol_epochs),
+            shuffled(len(x_train), BATCH, hp.protocol_epochs, seed),
             "published protocol",
             hp.protocol_epochs,
             unit="epoch",

@@ -15,6 +15,7 @@ from lib.config import HParams
 from lib.data.images import to_float
 from lib.data.sources import exchanged_images
 from lib.data.sprites import ACTIONS, N_POSES, POSES, VIEWS, Sprites
+from lib.evaluation.codes import Codes
 from lib.evaluation.intervals import (
     bootstrap_interval,
     gain,
@@ -29,7 +30,7 @@ SSIM_IMAGES = 1_000  # images of which the structural similarity is taken
 MONITORED_SWAPS = 500  # at most
 CODE_RATE = 0.05  # of Adam, for the best codes of an image
 CODE_STEPS = 1_000  # at most
-CONVERGED = 0.005, 50  # the error falls by less than this share in so many steps
+CONVERGED = 0.01, 50  # the error falls by less than this share in so many steps
 PART_PIXELS = 3  # a part that shows in fewer is not scored
 
 Predict = Callable[[slice], Tensor]  # images (B, 3, H, W) of a part of the swaps or targets
@@ -84,7 +85,7 @@ def validation_swaps(
     sprites: Sprites, validation: np.ndarray, hp: HParams, seed: int
 ) -> dict[str, Swaps]:
     """The swaps and reconstructions that a training is measured on as it goes."""
-    n = min(MONITORED_SWAPS, hp.swap_samples)
+    n = min(MONITORED_SWAPS, hp.swap_samples // 5)
     return {
         "validation_swap": sample_swaps(sprites, validation, n, seed),
         "validation_reconstruction": reconstruction_swaps(validation, n, seed),
@@ -104,13 +105,11 @@ def swap_monitor(
 
 
 @torch.no_grad()
-def decode_swaps(
-    model: CycleVAE, sprites: Sprites, s_image: np.ndarray, z_image: np.ndarray
-) -> Tensor:
-    """Images (B, 3, H, W) from the s and the mean z of image indices (B,), on the CPU, clamped."""
+def decode_codes(model: CycleVAE, z: np.ndarray, s: np.ndarray) -> Tensor:
+    """Images (B, 3, H, W) from codes (B, Z) and (B, S), on the CPU, clamped."""
     device = next(model.parameters()).device
-    s_images, z_images = (to_float(sprites.images[index], device) for index in (s_image, z_image))
-    return model.transfer(z_images, s_images).clamp(0, 1).cpu()
+    codes = (torch.from_numpy(code).to(device) for code in (z, s))
+    return model.decode(*codes).clamp(0, 1).cpu()
 
 
 def true_images(sprites: Sprites, index: np.ndarray) -> Predict:
@@ -123,14 +122,22 @@ def in_chunks(n: int) -> list[slice]:
     return [slice(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
 
 
-def swap_predictor(model: CycleVAE, sprites: Sprites, swaps: Swaps) -> Predict:
-    """The images that the model decodes for the swaps."""
-    return lambda part: decode_swaps(model, sprites, swaps.s_image[part], swaps.z_image[part])
+def swap_predictor(model: CycleVAE, codes: Codes, swaps: Swaps) -> Predict:
+    """The images that the model decodes for the swaps, from the codes of all images."""
+    z, s = codes.z_mu[swaps.z_image], codes.s[swaps.s_image]
+    return lambda part: decode_codes(model, z[part], s[part])
 
 
+@torch.no_grad()
 def swap_error(model: CycleVAE, sprites: Sprites, swaps: Swaps) -> np.ndarray:
-    """`image_errors` (n, 3) of each swap."""
-    return errors_in_chunks(sprites, swaps, swap_predictor(model, sprites, swaps))
+    """`image_errors` (n, 3) of each swap. It encodes only the images of these swaps."""
+    device = next(model.parameters()).device
+
+    def predict(part: slice) -> Tensor:
+        images = (sprites.images[index[part]] for index in (swaps.z_image, swaps.s_image))
+        return model.transfer(*(to_float(x, device) for x in images)).clamp(0, 1).cpu()
+
+    return errors_in_chunks(sprites, swaps, predict)
 
 
 def errors_in_chunks(sprites: Sprites, swaps: Swaps, predict: Predict) -> np.ndarray:
@@ -308,7 +315,7 @@ def swap_error_by_pose(
 
 
 def best_error(
-    model: CycleVAE, sprites: Sprites, swaps: Swaps
+    model: CycleVAE, sprites: Sprites, codes: Codes, swaps: Swaps
 ) -> tuple[np.ndarray, dict[str, object]]:
     """`image_errors` (n, 3) with s and z optimised for each target, starting from the swap.
 
@@ -317,22 +324,20 @@ def best_error(
     """
     device = next(model.parameters()).device
     true = to_float(sprites.images[swaps.target], device)
-    with torch.no_grad():
-        z = model.encode(to_float(sprites.images[swaps.z_image], device)).z_mu
-        s = model.encode(to_float(sprites.images[swaps.s_image], device)).s
-    codes = [z.requires_grad_(), s.requires_grad_()]
-    optimizer = torch.optim.Adam(codes, lr=CODE_RATE)
+    starts = codes.z_mu[swaps.z_image], codes.s[swaps.s_image]
+    best = [torch.from_numpy(code).to(device).requires_grad_() for code in starts]
+    optimizer = torch.optim.Adam(best, lr=CODE_RATE)
     share, steps = CONVERGED
     errors: list[float] = []
     converged = False
     while not converged and len(errors) < CODE_STEPS:
-        error = (model.decode(*codes) - true).square().sum()
-        codes[0].grad, codes[1].grad = torch.autograd.grad(error, codes)
+        error = (model.decode(*best) - true).square().sum()
+        best[0].grad, best[1].grad = torch.autograd.grad(error, best)
         optimizer.step()
         errors.append(error.item())
         converged = len(errors) > steps and errors[-1] > (1 - share) * errors[-1 - steps]
     with torch.no_grad():
-        images = model.decode(*codes).clamp(0, 1).cpu()
+        images = model.decode(*best).clamp(0, 1).cpu()
     return image_errors(images, true.cpu()), {"steps": len(errors), "converged": converged}
 
 

@@ -10,6 +10,7 @@ from lib.data.images import to_float
 from lib.data.sources import exchanged_images
 from lib.data.sprites import N_POSES, POSES, Sprites, split_sprites
 from lib.evaluation.baselines import NEIGHBOURS, choose_neighbours, predictor_errors, predictors
+from lib.evaluation.codes import Codes, encode_sprites
 from lib.evaluation.intervals import bootstrap_interval
 from lib.evaluation.swaps import (
     CODE_STEPS,
@@ -27,6 +28,7 @@ from lib.evaluation.swaps import (
     swap_error_by_attribute,
     swap_error_by_distance,
     swap_error_by_pose,
+    swap_predictor,
     swap_scores,
     training_distance,
     true_images,
@@ -255,11 +257,27 @@ def test_retrieval_has_the_similarity_of_what_it_shows(few_sprites, splits):
     assert similar["retrieval"] > similar["pose_mean"] > similar["black"]
 
 
-def test_codes_optimised_for_an_image_decode_better_than_a_swap(few_sprites, splits):
+def random_model(sprites):
+    """A model and its codes of all images."""
     model = CycleVAE(make_hparams("smoke")).eval()
+    z_mu, _, s = (code.numpy() for code in encode_sprites(model, sprites))
+    return model, Codes(z_mu, z_mu, s)
+
+
+def test_swaps_decoded_from_the_codes_of_all_images_are_those_of_encoded_images(
+    few_sprites, splits
+):
+    model, codes = random_model(few_sprites)
+    swaps = sample_swaps(few_sprites, splits["test"], 600, seed=0)  # more than are decoded at once
+    errors = errors_in_chunks(few_sprites, swaps, swap_predictor(model, codes, swaps))
+    np.testing.assert_allclose(errors, swap_error(model, few_sprites, swaps), rtol=1e-4)
+
+
+def test_codes_optimised_for_an_image_decode_better_than_a_swap(few_sprites, splits):
+    model, codes = random_model(few_sprites)
     swaps = sample_swaps(few_sprites, splits["test"], 16, seed=0)
     before = swap_error(model, few_sprites, swaps)[:, 0]
-    errors, optimisation = best_error(model, few_sprites, swaps)
+    errors, optimisation = best_error(model, few_sprites, codes, swaps)
     assert (errors[:, 0] < before).all() and all(p.grad is None for p in model.parameters())
     assert optimisation["converged"] == (optimisation["steps"] < CODE_STEPS)
 
@@ -267,7 +285,8 @@ def test_codes_optimised_for_an_image_decode_better_than_a_swap(few_sprites, spl
 def test_an_optimisation_that_is_cut_says_so(few_sprites, splits, monkeypatch):
     monkeypatch.setattr("lib.evaluation.swaps.CODE_STEPS", 5)
     swaps = sample_swaps(few_sprites, splits["test"], 8, seed=0)
-    _, optimisation = best_error(CycleVAE(make_hparams("smoke")).eval(), few_sprites, swaps)
+    model, codes = random_model(few_sprites)
+    _, optimisation = best_error(model, few_sprites, codes, swaps)
     assert optimisation == {"steps": 5, "converged": False}
 
 

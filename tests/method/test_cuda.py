@@ -77,12 +77,12 @@ def test_the_evaluation_on_a_gpu_is_that_on_a_cpu(few_sprites, reports):
     np.testing.assert_allclose(*errors, rtol=0.01)
     codes = [encode_images(run.model, few_sprites.images).z_mu for run in (on_cpu, on_cuda)]
     torch.testing.assert_close(*codes, rtol=0.01, atol=0.01)
-    best, optimisation = swaps.best_error(on_cuda.model, few_sprites, chosen)
+    stored = encode_all(on_cuda, few_sprites)
+    best, optimisation = swaps.best_error(on_cuda.model, few_sprites, stored, chosen)
     assert best[:, 0].mean() < errors[1][:, 0].mean() and optimisation["steps"] > 0
 
     hp = make_hparams("smoke", probe_images=1_000)
     judging = judge.load_judge(few_sprites, split["train"], hp, 0, CUDA)
-    predict = swaps.swap_predictor(on_cuda.model, few_sprites, chosen)
+    predict = swaps.swap_predictor(on_cuda.model, stored, chosen)
     assert len(judge.judge_images(judging, predict, chosen.target, few_sprites)["pose"]) == 64
-    code = encode_all(on_cuda, few_sprites).s
-    assert 0 <= published_protocol(code, few_sprites.character, hp, 0, CUDA)["accuracy"] <= 1
+    assert 0 <= published_protocol(stored.s, few_sprites.character, hp, 0, CUDA)["accuracy"] <= 1
