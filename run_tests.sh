@@ -49,11 +49,12 @@ ruff_format() { "$PYTHON" -m ruff format --check --no-cache; }
 
 # The units; the one command of the README on preset smoke, whose notebooks must give the outputs
 # that are committed; and kills, full disks, damaged files and bad options, each caused for real.
-# All cores work on them. A module, which may share an expensive fixture, stays on one core. The
-# longest come first (tests/conftest.py).
+# All cores work on them, with one test more than cores, because some tests wait for disks and
+# clocks. A module, which may share an expensive fixture, stays on one core. The longest come first
+# (tests/conftest.py).
 tests() {
-  "$PYTHON" -P -m pytest -m "" -n logical --maxprocesses 4 --dist loadfile \
-    --no-loadscope-reorder --durations=10 --basetemp="$TMP/tests" -p no:nbval
+  "$PYTHON" -P -m pytest -m "" -n $(($(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 5 \
+    --dist loadfile --no-loadscope-reorder --durations=10 --basetemp="$TMP/tests" -p no:nbval
 }
 
 for name in ruff_check ruff_format tests; do part $name; done

@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -69,8 +70,16 @@ def settings(row: int) -> HParams:
     return make_hparams("paper", **{name: getattr(fast, name) for name in names})
 
 
-def images_in(seconds: float, sprites: Sprites, device: torch.device) -> list[int]:
-    """The images that each row trains on in that time on this machine, including the matching."""
+class Rate(NamedTuple):
+    """How fast a row trains on this machine."""
+
+    batch_images: int
+    step_seconds: float  # median
+    match_seconds: float
+
+
+def measure_rates(sprites: Sprites, device: torch.device) -> list[Rate]:
+    """The rate of each row, measured side by side."""
     train = split_sprites(sprites, "identity", 0)["train"]
     valid = torch.from_numpy(sprites.mask(train))
     rows = [settings(row) for row in range(len(CHANGES))]
@@ -80,14 +89,22 @@ def images_in(seconds: float, sprites: Sprites, device: torch.device) -> list[in
         for model, hp in zip(models, rows, strict=True)
     ]
     times = [[seconds_a_step(each, RATE_SECONDS, WARM_UP) for each in steps] for _ in range(TURNS)]
-    images = []
+    rates = []
     for hp, model, each in zip(rows, models, zip(*times, strict=True), strict=True):
         started = time.perf_counter()
         if hp.match_from < 1:
             find_matches(model, sprites.images, valid, hp, seed=0)
-        left = seconds - (time.perf_counter() - started)
-        images.append(max(1, round(left / statistics.median(each))) * hp.batch_images)
-    return images
+        taken = time.perf_counter() - started
+        rates.append(Rate(hp.batch_images, statistics.median(each), taken))
+    return rates
+
+
+def images_in(seconds: float, rates: list[Rate]) -> list[int]:
+    """The images that each row trains on in that time, including the matching."""
+    return [
+        max(1, round((seconds - rate.match_seconds) / rate.step_seconds)) * rate.batch_images
+        for rate in rates
+    ]
 
 
 def measure(sprites: Sprites, row: int, seed: int, images: int, device: torch.device) -> dict:
@@ -308,7 +325,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="cycle-vae-recipe-") as folder:
         paths.REPORTS = Path(folder)
         if "images" not in content:
-            content["images"] = images_in(options.seconds, sprites, device)
+            rates = measure_rates(sprites, device)
+            content["images"] = images_in(options.seconds, rates)
             write_json(options.json, content)
         # a complete table for each seed, so that a stopped comparison is a smaller one
         for seed in range(options.seeds):

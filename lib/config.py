@@ -90,7 +90,7 @@ class HParams:
         10_000, "swaps compared with the true images, per split", low=100, high=10**6
     )
     probe_images: int = setting(
-        20_000, "images that a probe is trained on, at most", low=500, high=10**7
+        20_000, "images that a probe is trained and tested on, at most", low=500, high=10**7
     )
     probe_epochs: int = setting(
         10, "epochs of a probe, at most; the best on validation counts", low=1, high=10**4
@@ -135,6 +135,8 @@ PRESETS: dict[str, dict[str, object]] = {
         "swap_samples": 100,
         "probe_images": 1_000,
         "probe_epochs": 2,
+        "protocol_images": 1_000,
+        "protocol_epochs": 1,
         "tsne_points": 150,
     },
 }

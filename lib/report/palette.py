@@ -11,12 +11,12 @@ def palette_png(data: bytes) -> bytes:
     """The same PNG picture with a palette of at most 256 colours, a third of the size.
 
     256 suffice: sprites have some dozen colours, and a decoder only adds shades of them. Maximum
-    coverage keeps rare colours, such as a thin line's; k-means then brings the mean error below 3
-    of 255 levels. Dithering would put noise into flat areas.
+    coverage keeps rare colours, such as a thin line's. The mean error is some 1 of 255 levels;
+    k-means would halve it in five times the time. Dithering would put noise into flat areas.
     """
     image, buffer = Image.open(io.BytesIO(data)), io.BytesIO()
     white = Image.new("RGBA", image.size, "white")
     flat = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    few = flat.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+    few = flat.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -32,6 +32,8 @@ SMALL_RUN = {  # hyper-parameters of a run of the whole report
     "swap_samples": 100,
     "probe_images": 500,
     "probe_epochs": 1,
+    "protocol_images": 500,
+    "protocol_epochs": 1,
     "tsne_points": 100,
 }
 SMALL_TRAINING = {  # of 25 steps
