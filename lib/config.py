@@ -90,7 +90,10 @@ class HParams:
         10_000, "swaps compared with the true images, per split", low=100, high=10**6
     )
     probe_images: int = setting(
-        20_000, "images that a probe is trained and tested on, at most", low=500, high=10**7
+        20_000,
+        "images that a probe is trained on, at most; it is tested on twice as many, at most",
+        low=500,
+        high=10**7,
     )
     probe_epochs: int = setting(
         10, "epochs of a probe, at most; the best on validation counts", low=1, high=10**4

@@ -67,7 +67,7 @@ def fit_all(
     def fit_code(item: tuple[str, str]) -> list[dict[str, object]]:
         split, code = item
         names, _, part, cluster = parts[split]
-        test = subsample(part["test"], hp.probe_images, seed)
+        test = subsample(part["test"], 2 * hp.probe_images, seed)
         part = {**part, "test": test}
         asked = {name: targets[name] for name in names}
         entries = []
