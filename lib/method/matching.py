@@ -65,8 +65,7 @@ def refine_prototypes(
 ) -> tuple[float, np.ndarray]:
     """Assign images to prototypes (K, D) and average them, ROUNDS times: (distance left, means)."""
     for _ in range(ROUNDS):
-        sums, members = np.zeros_like(prototypes), np.zeros((len(prototypes), 1), np.float32)
-        distance = 0.0
+        sums, members, distance = np.zeros_like(prototypes), np.zeros_like(prototypes[:, :1]), 0.0
         for feature_set in feature_sets:
             chosen = assign(feature_set, prototypes)  # each prototype once, at most
             distance += float(np.square(feature_set - prototypes[chosen]).sum())
@@ -110,5 +109,4 @@ def features(z_mu: np.ndarray, images: Iterable[np.ndarray]) -> list[np.ndarray]
 
 def _principal_components(x: np.ndarray) -> np.ndarray:
     """Centred x (n, D) on its COMPONENTS principal axes of most variance, or on all D."""
-    size = x.shape[1]
-    return x @ eigh(x.T @ x, subset_by_index=(max(0, size - COMPONENTS), size - 1))[1]
+    return x @ eigh(x.T @ x, subset_by_index=(max(0, x.shape[1] - COMPONENTS), x.shape[1] - 1))[1]
