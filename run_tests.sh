@@ -17,10 +17,9 @@ while [ -L "$script" ]; do  # such as a link from a folder in PATH
 done
 source "$(dirname "$script")/lib/system/environment.sh"
 cd "$ROOT"
-# Each worker of the tests has a core, and computes in one thread. Threads that spin while they wait
-# would keep a core from the one they wait for: here they sleep after 1000 spins (GNU OpenMP).
+# Each worker of the tests computes in one thread.
 unset ${!PYTEST@} ${!RUFF@}  # settings of the user
-export OMP_NUM_THREADS=1 GOMP_SPINCOUNT=1000 MPLBACKEND=Agg
+export OMP_NUM_THREADS=1 MPLBACKEND=Agg
 
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/cycle-vae-tests.XXXXXX")
 parts=0

@@ -1,11 +1,12 @@
 import dataclasses
 import json
+import subprocess
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import cost, protocol, recipe, seeds, speed
+from benchmarks import cost, load, protocol, recipe, seeds, speed
 from lib.config import make_hparams
 from lib.data.sprites import N_POSES
 from lib.system import paths
@@ -248,7 +249,32 @@ def test_the_cost_says_how_each_setting_changes_it():
     assert "For 9,000 images, the matching takes 1 s and the encoding 18 s." in text
 
 
-@pytest.mark.parametrize("module", [seeds, recipe, cost, speed])
+def test_the_load_says_what_the_chosen_way_keeps_and_what_the_library_does():
+    rows = {way: {"quiet": 90.0, "busy": 60.0} for way in load.WAYS}
+    rows["as the library comes"] = {"quiet": 100.0, "busy": 8.0}
+    content = load.describe({"ways": rows, "cores": 2, "turns": 1, "seconds_a_turn": 1.0})
+    chosen, library = content["finding"]
+    assert f"\u201c{load.CHOSEN}\u201d, a training on 2 cores has 90.0 % of the best" in chosen
+    assert "60.0 % beside one busy process" in chosen and "8.0 % beside" in library
+    set_by_script = (paths.ROOT / "lib" / "system" / "environment.sh").read_text()
+    assert "GOMP_SPINCOUNT=" + load.WAYS[load.CHOSEN]["GOMP_SPINCOUNT"] in set_by_script
+
+
+def test_each_way_is_timed_in_a_process_that_waits_so(monkeypatch):
+    monkeypatch.setenv("GOMP_SPINCOUNT", "5")  # of the user
+    seen = []
+    monkeypatch.setattr(
+        load.subprocess,
+        "run",
+        lambda *_, env, **__: seen.append(env) or subprocess.CompletedProcess([], 0, "7.5", ""),
+    )
+    assert [load.rate_in_process(way, 1.0) for way in load.WAYS] == [7.5] * len(load.WAYS)
+    for way, environment in zip(load.WAYS.values(), seen, strict=True):
+        assert {name: environment.get(name) for name in way} == way
+        assert way or "GOMP_SPINCOUNT" not in environment
+
+
+@pytest.mark.parametrize("module", [seeds, recipe, cost, load, speed])
 def test_the_committed_text_follows_from_the_committed_numbers(module):
     name = module.__name__.rpartition(".")[2]
     content = json.loads((paths.ROOT / "benchmarks" / f"{name}.json").read_text())

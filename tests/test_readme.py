@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from benchmarks import cost, protocol, recipe, seeds, speed
+from benchmarks import cost, load, protocol, recipe, seeds, speed
 from lib.report.descriptions import DESCRIPTIONS
 from lib.report.findings import REMEMBERING
 from lib.report.numbers import (
@@ -156,8 +156,9 @@ def test_its_links_lead_to_files():
 def stored_results():
     """The stored numbers by their file, with the version that the code now has."""
     runs = {f"reports/_committed/{run}/results.json": VERSION for run in RUNS}
-    modules = {"cost": cost, "protocol": protocol, "recipe": recipe, "seeds": seeds, "speed": speed}
-    return runs | {f"benchmarks/{name}.json": m.VERSION for name, m in modules.items()}
+    modules = (cost, load, protocol, recipe, seeds, speed)
+    names = {module: module.__name__.replace(".", "/") for module in modules}
+    return runs | {f"{name}.json": module.VERSION for module, name in names.items()}
 
 
 @pytest.mark.parametrize(("path", "version"), stored_results().items())
