@@ -62,7 +62,10 @@ def data_finding(data: dict) -> list[str]:
         "Characters that differ only in the weapon look the same where it is hidden.",
     ]
     if capped:
-        text.append(f"No classifier of single images can exceed an accuracy of {listed(capped)}.")
+        text.append(
+            "Over all images, no classifier of single images can exceed an accuracy of"
+            f" {listed(capped)}."
+        )
     if data["as_published"] is False:
         text.insert(0, "These images differ from the 119,616 published ones.")
     return text

@@ -45,7 +45,7 @@ def listed(names: list[str]) -> str:
 
 
 def span(low: str, high: str) -> str:
-    return f"{low}–{high}"
+    return f"{low} to {high}" if low.startswith("-") else f"{low}–{high}"
 
 
 def psnr_interval(score: dict) -> list[float]:
