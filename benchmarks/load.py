@@ -95,7 +95,7 @@ def load_finding(result: dict) -> list[str]:
     for way in (CHOSEN, "as the library comes"):
         quiet, busy = found[way]
         text.append(
-            f"Where threads wait as in \u201c{way}\u201d, a training on {result['cores']} cores has"
+            f"With the setting \u201c{way}\u201d, a training on {result['cores']} cores has"
             f" {percent(quiet)} % of the best rate when nothing else runs, and {percent(busy)} %"
             " beside one busy process."
         )

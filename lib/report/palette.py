@@ -11,7 +11,7 @@ def palette_png(data: bytes) -> bytes:
     """The same PNG picture with a palette of at most 256 colours, a third of the size.
 
     256 suffice: sprites have some dozen colours, and a decoder only adds shades of them. Maximum
-    coverage keeps rare colours, such as a thin line's. The mean error is some 1 of 255 levels;
+    coverage keeps rare colours, such as a thin line's. The mean error is about 1 of 255 levels;
     k-means would halve it in five times the time. Dithering would put noise into flat areas.
     """
     image, buffer = Image.open(io.BytesIO(data)), io.BytesIO()
