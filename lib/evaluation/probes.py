@@ -52,7 +52,6 @@ def fit_all(
     tested on unseen cells, too. `chosen` marks the kind that validation images chose.
     """
     targets = probe_targets(sprites)
-
     seen = [name for name in targets if name in IDENTITY_TARGETS]
     other = [name for name in targets if name not in IDENTITY_TARGETS]
     leaking = [code for code in inputs if code in LEAKING_CODES]
@@ -63,18 +62,21 @@ def fit_all(
     }
     # probes of a target and a code; those of the identity see two splits, and the attributes
     attempts = {name: len(KINDS) for name in targets} | {"identity": 2 * len(KINDS) + 1}
+    ceilings = {}
+    for split, (names, codes, part, cluster) in parts.items():
+        test = subsample(part["test"], 2 * hp.probe_images, seed)
+        parts[split] = names, codes, {**part, "test": test}, cluster
+        distinct = sprites.distinct[test]
+        ceilings[split] = {name: bayes_ceiling(distinct, y[test]) for name, y in targets.items()}
 
     def fit_code(item: tuple[str, str]) -> list[dict[str, object]]:
         split, code = item
         names, _, part, cluster = parts[split]
-        test = subsample(part["test"], 2 * hp.probe_images, seed)
-        part = {**part, "test": test}
-        asked = {name: targets[name] for name in names}
+        test, asked = part["test"], {name: targets[name] for name in names}
         entries = []
         for name, kind, probe, chosen in _fit_kinds(inputs[code], asked, part, sprites, hp, seed):
             entry = {"code": code, "target": name, "kind": kind, "split": split}
-            ceiling = bayes_ceiling(sprites.distinct[test], targets[name][test])
-            entry |= {"chosen": chosen, "ceiling": ceiling}
+            entry |= {"chosen": chosen, "ceiling": ceilings[split][name]}
             entries.append(entry | score(probe, targets[name], test, cluster, attempts[name]))
         return entries
 

@@ -27,7 +27,7 @@ from lib.method.networks import CycleVAE
 
 CHUNK = 500  # images decoded or compared at once
 SSIM_IMAGES = 1_000  # images of which the structural similarity is taken
-MONITORED_SWAPS = 500  # at most
+MONITORED_SWAPS = 500  # at most; a fifth of hp.swap_samples in a small run
 CODE_RATE = 0.05  # of Adam, for the best codes of an image
 CODE_STEPS = 1_000  # at most
 CONVERGED = 0.01, 50  # the error falls by less than this share in so many steps

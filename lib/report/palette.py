@@ -12,7 +12,8 @@ def palette_png(data: bytes) -> bytes:
 
     256 suffice: sprites have some dozen colours, and a decoder only adds shades of them. Maximum
     coverage keeps rare colours, such as a thin line's. The mean error is about 1 of 255 levels;
-    k-means would halve it in five times the time. Dithering would put noise into flat areas.
+    k-means would lower it, but takes several times as long. Dithering would put noise into flat
+    areas.
     """
     image, buffer = Image.open(io.BytesIO(data)), io.BytesIO()
     white = Image.new("RGBA", image.size, "white")
