@@ -29,7 +29,7 @@ from lib.config import make_hparams
 from lib.data.sources import create_sprites
 from lib.data.sprites import N_POSES, SIZE, SOURCES
 from lib.method.matching import find_matches
-from lib.method.networks import CycleVAE, dense_decoder, encode_images, folded_encoder
+from lib.method.networks import CycleVAE, encode_images
 from lib.report.figures import BLUE, VERMILION, write_figure
 from lib.report.numbers import count, fixed
 from lib.report.results import origin
@@ -73,8 +73,8 @@ def write_images(sprites: np.ndarray, n: int, size: int, path: Path) -> None:
 def cost(path: Path, setting: dict[str, int], seconds: float, complete: bool) -> dict[str, float]:
     """Measure one setting in this process, over `seconds` of training steps.
 
-    With `complete`, also the matching, the encoding and the peak memory, which is then that of a
-    run.
+    With `complete`, also the components, the matching, the encoding and the peak memory, which is
+    then that of a run.
     """
     n, size = setting["images"], setting["size"]
     hp = make_hparams(
@@ -83,16 +83,19 @@ def cost(path: Path, setting: dict[str, int], seconds: float, complete: bool) ->
     images = np.fromfile(path, dtype=np.uint8, count=n * size * size * 3).reshape(n, size, size, 3)
     valid = torch.ones(n // N_POSES, N_POSES, dtype=torch.bool)
     torch.manual_seed(0)
-    model = CycleVAE(hp)
-    model.encoder, model.decoder = folded_encoder(hp, size), dense_decoder(hp, size)
+    model = CycleVAE(hp, size)
     steps = our_steps(model, images, valid, hp, CPU)
+    started = time.perf_counter()
+    next(steps)  # finds the components
+    components_seconds = time.perf_counter() - started
     taken = {"seconds_a_pair": 2 * seconds_a_step(steps, seconds, WARM_UP) / hp.batch_images}
     if complete:
         started = time.perf_counter()
-        find_matches(model, images, valid, hp, seed=0)
+        find_matches(images, valid, hp, seed=0)
         matched = time.perf_counter()
         encode_images(model, images)
         taken |= {
+            "components_seconds": components_seconds,
             "match_seconds": matched - started,
             "encode_seconds": time.perf_counter() - matched,
         }

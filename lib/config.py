@@ -38,7 +38,17 @@ class HParams:
         "dense", "see lib/method/networks.py", published="published", choices=("published", "dense")
     )
     norm: str = setting(
-        "group", "normalisation layers", published="instance", choices=("instance", "group")
+        "group",
+        "normalisation layers of the published networks",
+        published="instance",
+        choices=("instance", "group"),
+    )
+    components: int = setting(
+        1_024,
+        "principal components that the dense networks see; all pixels as published",
+        published=1_024,
+        low=1,
+        high=10_800,
     )
     z_dim: int = setting(
         8, "size of z; a small z has less room for the character", published=512, low=1, high=4_096
@@ -52,7 +62,7 @@ class HParams:
     )
     kl_weight: float = setting(1.0, "weight of the KL term, in nats", published=3.0, low=0)
     reverse_weight: float = setting(
-        10.0,
+        0.0,
         "weight of the L1 distance; it has an Adam of its own, so only its frequency counts",
         published=10.0,
         low=0,
@@ -61,10 +71,27 @@ class HParams:
         0.3, "share over which the KL weight rises from 0", published=0.0, low=0, high=1
     )
     match_from: float = setting(
-        0.2, "share after which matched images exchange z; 1: never", published=1.0, low=0, high=1
+        0.0, "share after which matched images exchange z; 1: never", published=1.0, low=0, high=1
     )
     match_characters: int = setting(
         1_000, "characters that are matched, at most", low=2, high=10**6
+    )
+
+    mean_s: bool = setting(
+        True, "decode from the mean s of the other images in a group", published=False
+    )
+    s_agreement: float = setting(
+        1.0, "weight of the squared distance of s to the mean of its group", published=0.0, low=0
+    )
+    z_agreement: float = setting(
+        1.0, "weight of the KL between z of matched images, in nats", published=0.0, low=0
+    )
+    agreement_from: float = setting(
+        0.3,
+        "share after which both agreements rise, over half of the training",
+        published=0.3,
+        low=0,
+        high=1,
     )
 
     group_size: int = setting(
@@ -132,6 +159,7 @@ PRESETS: dict[str, dict[str, object]] = {
     "fast": {},
     "long": {"images_seen": 1_200_000},
     "smoke": {
+        "components": 64,
         "images_seen": 3_200,
         "match_characters": 16,
         "lr_warmup": 10,

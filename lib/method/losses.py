@@ -1,7 +1,8 @@
 """Losses of the cycle-consistent VAE (Jha et al., ECCV 2018, sections 3.2 and 3.3).
 
-B images, Z = hp.z_dim, S = hp.s_dim; images are (B, 3, H, W) in [0, 1]. Each term is a sum
-over one image, in nats or squared pixel values. The published weights 2 and 3 refer to these sums.
+B images, Z = hp.z_dim, S = hp.s_dim. Images x are (B, ...): pixels in [0, 1], or coordinates on
+principal components, which have the same squared errors (`lib.method.components`). Each term is a
+sum over one image, in nats or squared values. The published weights 2 and 3 refer to these sums.
 """
 
 from typing import NamedTuple
@@ -10,14 +11,16 @@ import torch
 from torch import Tensor
 
 from lib.config import HParams
+from lib.method.agreement import disagreement, mean_of_others
 from lib.method.networks import CycleVAE
 from lib.method.sampling import Batch
+from lib.method.schedules import Weights
 
 
 class ForwardCycle(NamedTuple):
     """The loss of the forward cycle and its terms, each a mean over the batch."""
 
-    loss: Tensor  # divided by the number of values in an image
+    loss: Tensor  # divided by the number of values in x
     reconstruction: Tensor  # squared error, summed over the values of an image
     kl: Tensor  # nats
 
@@ -39,7 +42,7 @@ def kl_to_standard_normal(z_mu: Tensor, z_logvar: Tensor) -> Tensor:
 
 
 def forward_cycle_loss(
-    model: CycleVAE, batch: Batch, kl_weight: float, hp: HParams
+    model: CycleVAE, batch: Batch, weights: Weights, hp: HParams
 ) -> ForwardCycle:
     """Decode each image from its own z and from the s of another image of the same character.
 
@@ -47,17 +50,22 @@ def forward_cycle_loss(
 
     `batch.s_index` says which image is x2. Our extension: `batch.z_index` may name an image of
     another character in the same pose, which then gives z in place of x1 (`lib.method.matching`).
+    With hp.mean_s, s2 is the mean s of the other images in the group; and codes may have to agree
+    (`lib.method.agreement`).
 
     Source: equation 1.
     """
-    z_mu, z_logvar, s = model.encode(batch.x)
+    z_mu, z_logvar, s = codes = model.encoder(batch.x)
     z = reparameterize(z_mu, z_logvar, batch.noise)
-    x_hat = model.decode(z[batch.z_index], s[batch.s_index])
+    s2 = mean_of_others(s, hp.group_size) if hp.mean_s else s[batch.s_index]
+    x_hat = model.decoder(z[batch.z_index], s2)
 
     reconstruction = (x_hat - batch.x).square().flatten(1).sum(dim=1).mean()
     kl = kl_to_standard_normal(z_mu, z_logvar).mean()
-    loss = (hp.reconstruction_weight * reconstruction + kl_weight * kl) / batch.x[0].numel()
-    return ForwardCycle(loss, reconstruction, kl)
+    total = hp.reconstruction_weight * reconstruction + weights.kl * kl
+    if weights.agreement:
+        total = total + weights.agreement * disagreement(codes, batch, hp)
+    return ForwardCycle(total / batch.x[0].numel(), reconstruction + model.components.left, kl)
 
 
 def reverse_cycle_loss(model: CycleVAE, x_a: Tensor, x_b: Tensor, z: Tensor) -> Tensor:
@@ -68,11 +76,11 @@ def reverse_cycle_loss(model: CycleVAE, x_a: Tensor, x_b: Tensor, z: Tensor) -> 
     Only the encoder learns. The authors' code detaches s_a and s_b, so neither the decoder nor the
     first encoding needs a gradient.
 
-    Shapes: x_a, x_b (B, 3, H, W) of any two characters; z (B, Z) ~ N(0, I).
+    Shapes: x_a, x_b (B, ...) of any two characters; z (B, Z) ~ N(0, I).
     Returns: the L1 distance, summed over Z, a mean over the batch.
     Source: equation 2, and the authors' training.py.
     """
     with torch.no_grad():
-        images = [model.decode(z, model.encode(x).s) for x in (x_a, x_b)]
-    z_a, z_b = (model.encode(image).z_mu for image in images)
+        images = [model.decoder(z, model.encoder(x).s) for x in (x_a, x_b)]
+    z_a, z_b = (model.encoder(image).z_mu for image in images)
     return (z_a - z_b).abs().sum(dim=1).mean()

@@ -1,8 +1,8 @@
 """Our extension: match images of different characters that show the same pose, without labels.
 
 The published losses never see the true image of a swap between characters, so z may leak the
-character. But once z roughly encodes poses, images a and b that are alike in z, edges and outline
-show the same pose. Then z of b and s of a must decode to a. Matches are found once, as
+character. But images a and b of two characters that are alike in edges and outline show the same
+pose. Then z of b and s of a must decode to a. Matches are found once, before the training, as
 self-labelling finds classes (Asano et al., ICLR 2020). They assume that characters appear in about
 the same poses, each at most once. No pose labels and no pairs are given.
 
@@ -10,11 +10,13 @@ C characters, N_POSES images of each; K prototypes of poses; D features.
 """
 
 from collections.abc import Iterable
+from itertools import combinations
 
 import numpy as np
 import torch
 from scipy.linalg import eigh
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from scipy.spatial.distance import cdist
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,57 +24,64 @@ from torch.nn import functional as F
 from lib.config import HParams
 from lib.data.images import to_float
 from lib.data.sprites import N_POSES, SIZE
-from lib.method.networks import CycleVAE, encode_images
 
-STARTS = 8  # characters that the prototypes start from, one after the other
-ROUNDS = 6  # of assigning and averaging; more change nothing
-ROUND_CHARACTERS = 60  # characters that the prototypes are averaged over
+ALIGNED_CHARACTERS = 40  # that the prototypes start from
+ROUNDS = 4  # of assigning and averaging; more change nothing
 COMPONENTS = 48  # principal components of the pooled images
-Z_VARIANCE = 0.25  # total variance of z among the features
-# the other features: what they show, over how many of 60 pixels each way, their total variance
-POOLED = (("edges", 2, 0.5), ("edges", 4, 0.5), ("outline", 4, 1.0))
+# the features: what they show, over how many of 60 pixels each way, their total variance
+POOLED = (("edges", 2, 0.5), ("edges", 4, 0.5), ("outline", 2, 1.0), ("outline", 4, 1.0))
 
 
-def find_matches(
-    model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams, seed: int
-) -> Tensor:
+def find_matches(images: np.ndarray, valid: Tensor, hp: HParams, seed: int) -> Tensor:
     """Match the images (N, 60, 60, 3) that `valid` (C, N_POSES) admits.
-
-    The prototypes start as the features of one character and become means over characters. Most
-    starts end in a poor optimum, so the best of STARTS counts.
 
     Returns: (C, K) int64, the image of each character at each prototype, -1 where it has none.
     """
     rng = np.random.default_rng(seed)
     characters = rng.permutation(np.flatnonzero(valid.numpy().any(axis=1)))[: hp.match_characters]
     index = [character * N_POSES + np.flatnonzero(valid[character]) for character in characters]
-    z_mu = encode_images(model, images[np.concatenate(index)]).z_mu.numpy()
-    feature_sets = features(z_mu, (images[rows] for rows in index))
-    averaged = [feature_sets[c] for c in rng.permutation(len(characters))[:ROUND_CHARACTERS]]
-    counts = np.array([len(rows) for rows in index])
-    starts = np.flatnonzero(counts == counts.max())[:STARTS]
-    ends = [refine_prototypes(averaged, feature_sets[start]) for start in starts]
-    _, prototypes = min(ends, key=lambda end: end[0])
+    index.sort(key=len, reverse=True)  # the first has an image for every prototype
+    feature_sets = features(images[rows] for rows in index)
+    places = align(feature_sets[:ALIGNED_CHARACTERS])
+    for _ in range(ROUNDS):
+        prototypes = average(feature_sets, places)
+        places = [assign(feature_set, prototypes) for feature_set in feature_sets]
 
     matches = torch.full((len(valid), len(prototypes)), -1)
-    for character, rows, feature_set in zip(characters, index, feature_sets, strict=True):
-        matches[character, assign(feature_set, prototypes)] = torch.from_numpy(rows)
+    for rows, place in zip(index, places, strict=True):
+        matches[rows[0] // N_POSES, place] = torch.from_numpy(rows)
     return matches
 
 
-def refine_prototypes(
-    feature_sets: list[np.ndarray], prototypes: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """Assign images to prototypes (K, D) and average them, ROUNDS times: (distance left, means)."""
-    for _ in range(ROUNDS):
-        sums, members, distance = np.zeros_like(prototypes), np.zeros_like(prototypes[:, :1]), 0.0
-        for feature_set in feature_sets:
-            chosen = assign(feature_set, prototypes)  # each prototype once, at most
-            distance += float(np.square(feature_set - prototypes[chosen]).sum())
-            sums[chosen] += feature_set
-            members[chosen] += 1
-        prototypes = np.where(members > 0, sums / np.maximum(members, 1), prototypes)
-    return distance, prototypes
+def align(feature_sets: list[np.ndarray]) -> list[np.ndarray]:
+    """(n,) the prototype of each image, from one character to the next most alike.
+
+    Characters with the same outline are easily matched, very different ones are not. So each is
+    matched with its neighbour in the minimum spanning tree of all distances.
+    """
+    cost = np.zeros((len(feature_sets), len(feature_sets)))
+    for i, j in combinations(range(len(feature_sets)), 2):
+        distance = cdist(feature_sets[i], feature_sets[j], "sqeuclidean")
+        cost[i, j] = 1e-9 + distance[linear_sum_assignment(distance)].mean()  # 0 would be no edge
+    order, parents = breadth_first_order(minimum_spanning_tree(cost), 0, directed=False)
+    places = {0: np.arange(len(feature_sets[0]))}
+    prototypes = {0: feature_sets[0]}
+    for child in order[1:]:
+        parent = prototypes[parents[child]]
+        places[child] = assign(feature_sets[child], parent)
+        prototypes[child] = parent.copy()  # they stay where the child has no image
+        prototypes[child][places[child]] = feature_sets[child]
+    return [places[number] for number in range(len(feature_sets))]
+
+
+def average(feature_sets: list[np.ndarray], places: list[np.ndarray]) -> np.ndarray:
+    """(K, D) the mean features of the images at each prototype; the first set has K images."""
+    sums = np.zeros_like(feature_sets[0])
+    members = np.zeros((len(sums), 1))
+    for feature_set, place in zip(feature_sets, places, strict=False):
+        sums[place] += feature_set
+        members[place] += 1
+    return sums / members
 
 
 def assign(features: np.ndarray, prototypes: np.ndarray) -> np.ndarray:
@@ -83,8 +92,8 @@ def assign(features: np.ndarray, prototypes: np.ndarray) -> np.ndarray:
     return linear_sum_assignment(cdist(features, prototypes, "sqeuclidean"))[1]
 
 
-def features(z_mu: np.ndarray, images: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """(n, D) of each character's images (n, 60, 60, 3): z (N, Z), edges and outline, scaled.
+def features(images: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """(n, D) of each character's images (n, 60, 60, 3): edges and outline, scaled.
 
     Colours and the mean edges and outline are left out, because they show the character.
     """
@@ -99,8 +108,8 @@ def features(z_mu: np.ndarray, images: Iterable[np.ndarray]) -> list[np.ndarray]
             coarse = F.avg_pool2d(maps[kind], pixels * x.shape[-1] // SIZE).flatten(1)
             parts.append((coarse - coarse.mean(dim=0)).numpy())
 
-    blocks = [z_mu, *(_principal_components(np.concatenate(parts)) for parts in pooled)]
-    variances = [Z_VARIANCE, *(variance for *_, variance in POOLED)]
+    blocks = [_principal_components(np.concatenate(parts)) for parts in pooled]
+    variances = [variance for *_, variance in POOLED]
     for k, (block, variance) in enumerate(zip(blocks, variances, strict=True)):
         blocks[k] = block * np.sqrt(variance / (block.var(axis=0).sum() + 1e-12))
     ends = np.cumsum([len(part) for part in pooled[0]])[:-1]

@@ -1,14 +1,14 @@
 """The networks (Jha et al., ECCV 2018, section 3), in two architectures.
 
 - "published" (Chetan and Joshi, 2020): 5x5 convolutions, 4x4 transposed convolutions.
-- "dense" (ours): the encoder folds 4x4 pixels into channels first, because a CPU is fast at large
-  matrix products. The decoder is a residual perceptron, because sprites are aligned.
+- "dense" (ours): residual perceptrons that see images as coordinates on principal components
+  (`lib.method.components`), because sprites are aligned, and a CPU is fast at matrix products.
 
-B images, Z = hp.z_dim, S = hp.s_dim; images are (B, 3, 60, 60) in [0, 1].
+B images, Z = hp.z_dim, S = hp.s_dim; images are (B, 3, 60, 60) in [0, 1]. The encoder and the
+decoder work on (B, ...) pixels or coordinates; `CycleVAE` takes and gives images.
 """
 
 from itertools import pairwise
-from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lib.config import HParams
 from lib.data.images import to_float
 from lib.data.sprites import SIZE
+from lib.method.components import AllPixels, PrincipalComponents
 
 CHUNK = 500  # images encoded at once
 
@@ -31,18 +32,17 @@ class Latents(NamedTuple):
 
 
 class CycleVAE(nn.Module):
-    def __init__(self, hp: HParams) -> None:
+    def __init__(self, hp: HParams, size: int = SIZE) -> None:
         super().__init__()
-        build_encoder, build_decoder = ARCHITECTURES[hp.architecture]
-        self.encoder = build_encoder(hp)
-        self.decoder = build_decoder(hp)
+        build = published_networks if hp.architecture == "published" else dense_networks
+        self.components, self.encoder, self.decoder = build(hp, size)
 
     def encode(self, x: Tensor) -> Latents:
-        return self.encoder(x)
+        return self.encoder(self.components(x))
 
     def decode(self, z: Tensor, s: Tensor) -> Tensor:
         """Images (B, 3, 60, 60), near [0, 1] but not clamped."""
-        return self.decoder(z, s)
+        return self.components.image(self.decoder(z, s))
 
     def transfer(self, x_z: Tensor, x_s: Tensor) -> Tensor:
         """The character of `x_s` in the pose of `x_z`."""
@@ -75,40 +75,38 @@ class Decoder(nn.Module):
         return self.image(torch.cat([self.z_features(z), self.s_features(s)], dim=1))
 
 
-def published_encoder(hp: HParams) -> Encoder:
-    layers = []  # 60 -> 29 -> 14 -> 6 -> 2 pixels
+def published_networks(hp: HParams, size: int) -> tuple[AllPixels, Encoder, Decoder]:
+    """For images of 60x60 pixels alone."""
+    encoder: list[nn.Module] = []  # 60 -> 29 -> 14 -> 6 -> 2 pixels
     for c_in, c_out in pairwise([3, 16, 32, 64, 128]):
-        layers += [nn.Conv2d(c_in, c_out, 5, stride=2, padding=1), _norm(c_out, hp), nn.ReLU()]
-    return Encoder(nn.Sequential(*layers), 128 * 2 * 2, hp)
-
-
-def published_decoder(hp: HParams) -> Decoder:
-    layers: list[nn.Module] = [nn.Unflatten(1, (256, 2, 2))]  # 2 -> 6 -> 14 -> 30 -> 60 pixels
+        encoder += [nn.Conv2d(c_in, c_out, 5, stride=2, padding=1), _norm(c_out, hp), nn.ReLU()]
+    decoder: list[nn.Module] = [nn.Unflatten(1, (256, 2, 2))]  # 2 -> 6 -> 14 -> 30 -> 60 pixels
     for c_in, c_out in pairwise([256, 64, 32, 16]):
         convolution = nn.ConvTranspose2d(c_in, c_out, 4, stride=2)
-        layers += [convolution, _norm(c_out, hp), nn.LeakyReLU(0.2)]
-    layers.append(nn.ConvTranspose2d(16, 3, 4, stride=2, padding=1))
-    return Decoder(nn.Linear(hp.z_dim, 512), nn.Linear(hp.s_dim, 512), nn.Sequential(*layers))
+        decoder += [convolution, _norm(c_out, hp), nn.LeakyReLU(0.2)]
+    decoder.append(nn.ConvTranspose2d(16, 3, 4, stride=2, padding=1))
+    return (
+        AllPixels(),
+        Encoder(nn.Sequential(*encoder), 128 * 2 * 2, hp),
+        Decoder(nn.Linear(hp.z_dim, 512), nn.Linear(hp.s_dim, 512), nn.Sequential(*decoder)),
+    )
 
 
-def folded_encoder(hp: HParams, size: int = SIZE) -> Encoder:
-    return Encoder(folded_features(hp), 128 * ceil(size / 16) ** 2, hp)
+def dense_networks(hp: HParams, size: int) -> tuple[PrincipalComponents, Encoder, Decoder]:
+    """K coordinates to 768 features; each code to 512 features, both to 768, and to K.
 
-
-def folded_features(hp: HParams) -> nn.Sequential:
-    """4x4 patches to 48 channels, then convolutions: 60 -> 15 -> 8 -> 4 pixels."""
-    layers: list[nn.Module] = [nn.Conv2d(3, 48, 4, stride=4), _norm(48, hp), nn.ReLU()]
-    for c_in, c_out in pairwise([48, 96, 128]):
-        layers += [nn.Conv2d(c_in, c_out, 3, stride=2, padding=1), _norm(c_out, hp), nn.ReLU()]
-    return nn.Sequential(*layers)
-
-
-def dense_decoder(hp: HParams, size: int = SIZE) -> Decoder:
-    """Each code to 512 features, both to 768, two residual layers, then all pixels."""
+    The networks compute with coordinates of more equal sizes (`lib.method.components.Scale`).
+    """
+    components = PrincipalComponents(hp.components, size)
+    encoder = [dense_layer(hp.components, 768), ResidualLayer(768)]
     z_features, s_features = dense_layer(hp.z_dim, 512), dense_layer(hp.s_dim, 512)
-    hidden = [dense_layer(1024, 768), ResidualLayer(768), ResidualLayer(768), nn.LayerNorm(768)]
-    image = [nn.Linear(768, 3 * size**2), nn.Unflatten(1, (3, size, size))]
-    return Decoder(z_features, s_features, nn.Sequential(*hidden, *image))
+    decoder = [dense_layer(1024, 768), ResidualLayer(768), ResidualLayer(768)]
+    decoder += [nn.LayerNorm(768), nn.Linear(768, hp.components)]
+    return (
+        components,
+        Encoder(nn.Sequential(components.to_encoder, *encoder), 768, hp),
+        Decoder(z_features, s_features, nn.Sequential(*decoder, components.from_decoder)),
+    )
 
 
 def dense_layer(n_in: int, n_out: int) -> nn.Sequential:
@@ -130,12 +128,6 @@ class ResidualLayer(nn.Module):
 def _norm(channels: int, hp: HParams) -> nn.Module:
     """Normalises each image alone, so a code does not depend on the rest of the batch."""
     return nn.InstanceNorm2d(channels) if hp.norm == "instance" else nn.GroupNorm(8, channels)
-
-
-ARCHITECTURES = {
-    "published": (published_encoder, published_decoder),
-    "dense": (folded_encoder, dense_decoder),
-}
 
 
 @torch.no_grad()

@@ -46,8 +46,10 @@ class Objective(nn.Module):
 def make_objective(model: CycleVAE, device: torch.device, world: int, steps: int) -> nn.Module:
     """The `Objective` of this process, for so many steps; on CUDA with TF32, and compiled."""
     objective = Objective(model, device)
-    if world > 1:  # the reverse cycle uses half of the parameters
-        objective = DistributedDataParallel(objective, find_unused_parameters=True)
+    if world > 1:  # the reverse cycle uses half of the parameters; buffers are equal and stay so
+        objective = DistributedDataParallel(
+            objective, find_unused_parameters=True, broadcast_buffers=False
+        )
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
         if steps >= COMPILE_STEPS:

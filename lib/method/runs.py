@@ -124,7 +124,7 @@ class TrainingLog(contextlib.AbstractContextManager):
         self.bar.set_description(activity)
 
     def add(self, terms: dict[str, Tensor], x: Tensor) -> None:
-        """Record the terms of the last step, which was on the images x (B, 3, H, W).
+        """Record the terms of the last step, which was on x (B, ...).
 
         Raises: UserError where a term, or what the model makes of x, is not finite.
         """
@@ -177,8 +177,8 @@ class TrainingLog(contextlib.AbstractContextManager):
 @torch.no_grad()
 def _works(model: CycleVAE, x: Tensor) -> bool:
     """Whether reconstructions of x and samples of z are finite."""
-    z_mu, z_logvar, s = model.encode(x)
-    return bool(model.decode(z_mu, s).isfinite().all() and z_logvar.exp().isfinite().all())
+    z_mu, z_logvar, s = model.encoder(x)
+    return bool(model.decoder(z_mu, s).isfinite().all() and z_logvar.exp().isfinite().all())
 
 
 def save_run(

@@ -1,5 +1,6 @@
 """Batches: B images in G groups of hp.group_size, each group of one of C characters."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +17,9 @@ from lib.system.errors import UserError
 class Batch(NamedTuple):
     """The images and the random numbers of one step; in several processes, the part of one."""
 
-    x: Tensor  # (B, 3, H, W) in [0, 1], in groups of hp.group_size images of one character
+    # in groups of hp.group_size images of one character: (B, 3, H, W) in [0, 1], or (B, K)
+    # coordinates (`lib.method.components`)
+    x: Tensor
     s_index: Tensor  # (B,) the image that gives s to each image: another of the same character
     z_index: Tensor  # (B,) the image that gives z: itself, or a matched one of another character
     noise: Tensor  # (B, Z) ~ N(0, I), to sample z
@@ -30,12 +33,13 @@ class Sampler:
     Each of `world` processes draws the whole batch and returns its part, number `rank`.
     """
 
-    images: Tensor  # (N, H, W, 3) uint8, on the device that trains
+    images: Tensor  # (N, ...), on the device that trains
     valid: Tensor  # (C, N_POSES) bool: which of them may be drawn
     hp: HParams
     generator: torch.Generator
     rank: int = 0
     world: int = 1
+    read: Callable[[Tensor], Tensor] = to_float  # from rows of `images` to x of a batch
     matches: Tensor | None = None  # see `lib.method.matching.find_matches`
 
     def draw(self, step: int) -> Batch:
@@ -48,11 +52,11 @@ class Sampler:
             index, matched = sample_matched(self.valid, self.matches, size, groups, self.generator)
         index, matched = (part.chunk(self.world)[self.rank] for part in (index, matched))
 
-        x = to_float(self.images[index.flatten().to(device)])
+        x = self.read(self.images[index.flatten().to(device)])
         s_from = s_index(len(index), size, shift=1 + step % (size - 1)).to(device)
         z_from = z_index(matched, size).to(device)
         noise = self._normal(len(x))
-        reverse = step % self.hp.reverse_every == 0
+        reverse = self.hp.reverse_weight and step % self.hp.reverse_every == 0
         return Batch(
             x, s_from, z_from, noise, self._normal(len(index) // 2 * size) if reverse else None
         )

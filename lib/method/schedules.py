@@ -1,6 +1,10 @@
-"""What changes from step to step: the learning rate and the weight of the KL term."""
+"""What changes from step to step: the learning rate and the weights of some terms."""
+
+from typing import NamedTuple
 
 from lib.config import HParams
+
+AGREEMENT_RISE = 0.5  # share of the training
 
 
 def learning_rate(step: int, hp: HParams) -> float:
@@ -9,7 +13,20 @@ def learning_rate(step: int, hp: HParams) -> float:
     return hp.learning_rate * warmup * (1 - step / hp.steps if hp.lr_decay else 1.0)
 
 
-def kl_weight(step: int, hp: HParams) -> float:
-    """A linear rise from 0 over the fraction hp.kl_warmup: z is used before it is penalised."""
-    rise = hp.kl_warmup * hp.steps
-    return hp.kl_weight * min(1.0, step / rise) if rise else hp.kl_weight
+class Weights(NamedTuple):
+    """The weights of one step."""
+
+    kl: float
+    agreement: float  # of both agreements, from 0 to 1
+
+
+def weights(step: int, hp: HParams) -> Weights:
+    """Linear rises: z is used before it is penalised, and codes are learnt before they must agree.
+
+    The weight of the KL term rises from 0 over the share hp.kl_warmup. Agreement rises from the
+    share hp.agreement_from on, over AGREEMENT_RISE.
+    """
+    share = step / hp.steps
+    kl = min(1.0, share / hp.kl_warmup) if hp.kl_warmup else 1.0
+    agreement = min(1.0, max(0.0, (share - hp.agreement_from) / AGREEMENT_RISE))
+    return Weights(hp.kl_weight * kl, agreement)

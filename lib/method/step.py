@@ -10,7 +10,7 @@ from lib.method.losses import forward_cycle_loss, reverse_cycle_loss
 from lib.method.networks import CycleVAE
 from lib.method.parallel import Objective
 from lib.method.sampling import Batch, paired_characters
-from lib.method.schedules import kl_weight, learning_rate
+from lib.method.schedules import Weights, learning_rate, weights
 
 
 class Optimizers(NamedTuple):
@@ -34,16 +34,16 @@ def train_step(
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, hp)
-    terms = forward_step(objective, optimizers.forward, batch, kl_weight(step, hp), hp)
+    terms = forward_step(objective, optimizers.forward, batch, weights(step, hp), hp)
     if batch.prior_z is not None:
         terms |= reverse_step(objective, optimizers.reverse, batch, hp)
     return terms
 
 
 def forward_step(
-    objective: Objective, optimizer: Adam, batch: Batch, weight: float, hp: HParams
+    objective: Objective, optimizer: Adam, batch: Batch, weights: Weights, hp: HParams
 ) -> dict[str, Tensor]:
-    cycle = objective(forward_cycle_loss, batch, weight, hp)
+    cycle = objective(forward_cycle_loss, batch, weights, hp)
     optimizer.zero_grad()
     cycle.loss.backward()
     optimizer.step()

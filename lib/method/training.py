@@ -39,15 +39,21 @@ def fit(
             return run
 
         run.device = str(device)
-        objective = make_objective(model, device, share.world, hp.steps - run.step)
-        images = torch.from_numpy(sprites.images).to(device)
+        images, indices = torch.from_numpy(sprites.images).to(device), torch.from_numpy(train)
         valid = torch.from_numpy(sprites.mask(train))
-        sampler = Sampler(images, valid, hp, generator, *share)
         with TrainingLog(run, optimizers, generator, share, monitor, on_log) as log:
+            log.show("finding components")
+            if run.step == 0:
+                model.components.fit(images, indices, run.seed)
+            draws = (hp.steps - run.step) * hp.batch_images
+            images, read = model.components.prepare(images, indices, draws)
+            objective = make_objective(model, device, share.world, hp.steps - run.step)
+            sampler = Sampler(images, valid, hp, generator, *share, read)
+            log.show("training")
             while not run.finished:
                 if run.step == round(hp.match_from * hp.steps):
                     log.show("matching poses")
-                    run.matches = find_matches(model, sprites.images, valid, hp, run.seed)
+                    run.matches = find_matches(sprites.images, valid, hp, run.seed)
                     log.show("training")
                 sampler.matches = run.matches
                 batch = sampler.draw(run.step)

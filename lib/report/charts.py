@@ -31,6 +31,8 @@ def loss_curves(
     for panel, (name, (label, colour, scale)) in zip(panels, terms.items(), strict=True):
         panel.plot(*_series(history, name), color=colour, lw=1.2)
         panel.set(title=label, xlabel="images seen", yscale=scale)
+        if not any(name in row for row in history):
+            panel.set(title=f"{label}: not run", xlim=axes[0, 0].get_xlim(), yticks=[])
     for name, label, colour in (
         ("validation_swap", "swap", VERMILION),
         ("validation_reconstruction", "reconstruction", BLUE),

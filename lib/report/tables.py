@@ -5,7 +5,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from lib.config import SETTINGS
+from lib.config import PRESETS, SETTINGS
 from lib.report.numbers import (
     CERTAIN,
     CODE_NAMES,
@@ -316,7 +316,9 @@ def report_numbers(r: dict) -> dict[str, str]:
     splits = {
         f"{name}_identities": count(s["identities"]) for name, s in r["data"]["splits"].items()
     }
-    settings = {f"hp_{name}": _setting(value) for name, value in training["hparams"].items()}
+    # stored results may be older than a setting, which then was as published
+    hparams = {**PRESETS["paper"], **training["hparams"]}
+    settings = {f"hp_{name}": _setting(value) for name, value in hparams.items()}
     return {
         **settings,
         "images": count(r["data"]["images"]),
@@ -324,6 +326,7 @@ def report_numbers(r: dict) -> dict[str, str]:
         **splits,
         "random_split_leak": percent(r["data"]["random_split_leak"]),
         "match_from": percent(training["hparams"]["match_from"]),
+        "agreement_from": percent(hparams["agreement_from"]),
         "parameters": count(sum(training["parameters"].values())),
         "pairs": count(training["pairs"]),
         "minutes": fixed(training["seconds"] / 60),

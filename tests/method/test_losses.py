@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -5,6 +6,9 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from lib.config import make_hparams
+from lib.data.images import to_uint8
+from lib.method.agreement import disagreement, kl_between, mean_of_others
+from lib.method.components import AllPixels
 from lib.method.losses import (
     forward_cycle_loss,
     kl_to_standard_normal,
@@ -13,6 +17,7 @@ from lib.method.losses import (
 )
 from lib.method.networks import CycleVAE, Latents
 from lib.method.sampling import Batch, paired_characters, s_index, z_index
+from lib.method.schedules import Weights
 
 
 class Linear(torch.nn.Module):
@@ -20,19 +25,25 @@ class Linear(torch.nn.Module):
     writes them back.
     """
 
+    components = AllPixels()
+
     def __init__(self, leak=0.0):
         super().__init__()
         self.leak = torch.nn.Parameter(torch.tensor(leak))
         self.gain = torch.nn.Parameter(torch.tensor(1.0))
 
-    def encode(self, x):
+    def encoder(self, x):
         p = x.flatten(1)
         z_mu = (p[:, 1] + self.leak * p[:, 2])[:, None]
         return Latents(z_mu, torch.full_like(z_mu, -40.0), p[:, 2:3])
 
-    def decode(self, z, s):
+    def decoder(self, z, s):
         zero = torch.zeros_like(z)
         return self.gain * torch.cat([zero, z, s], dim=1).view(-1, 3, 1, 1)
+
+
+def to_pixels(x):
+    return torch.from_numpy(to_uint8(x))
 
 
 def pixels(*rows):
@@ -50,6 +61,7 @@ def test_networks_keep_their_shapes(preset):
     hp = make_hparams(preset)
     model = CycleVAE(hp)
     x = torch.rand(3, 3, 60, 60)
+    model.components.fit(to_pixels(x), torch.arange(3), seed=0)
     codes = model.encode(x)
     assert (codes.z_mu.shape, codes.z_logvar.shape, codes.s.shape) == (
         (3, hp.z_dim),
@@ -64,6 +76,7 @@ def test_a_code_does_not_depend_on_the_images_it_is_encoded_with(preset):
     torch.manual_seed(0)
     model = CycleVAE(make_hparams(preset)).train()
     x = torch.rand(4, 3, 60, 60)
+    model.components.fit(to_pixels(x), torch.arange(4), seed=0)
     together, alone = model.encode(x), model.encode(x[:1])
     for a, b in zip(together, alone, strict=True):
         torch.testing.assert_close(a[:1], b, atol=1e-4, rtol=1e-4)
@@ -105,9 +118,11 @@ def test_the_reverse_cycle_pairs_groups_of_different_characters():
 
 
 def test_forward_cycle_by_hand():
-    hp = make_hparams("fast", z_dim=1)
+    hp = make_hparams("fast", z_dim=1, group_size=2)
     x = pixels([0, 0.5, 0.2], [0, 0.1, 0.6])  # s differs by 0.4, so each swap misses pixel 2 by 0.4
-    cycle = forward_cycle_loss(Linear(), batch(x, matched=[False]), kl_weight=3.0, hp=hp)
+    cycle = forward_cycle_loss(
+        Linear(), batch(x, matched=[False]), Weights(kl=3.0, agreement=0.0), hp
+    )
     kl = 0.5 * ((0.25 + 0.01) / 2 + math.exp(-40) - 1 + 40)
     assert cycle.reconstruction.item() == pytest.approx(0.16, rel=1e-5)
     assert cycle.kl.item() == pytest.approx(kl, rel=1e-5)
@@ -120,11 +135,61 @@ def test_matched_groups_exchange_their_z():
 
 
 def test_forward_cycle_with_exchanged_z_by_hand():
-    hp = make_hparams("fast", z_dim=1)
+    hp = make_hparams("fast", z_dim=1, group_size=2)
     # two groups of two; z of their first images differs by 0.2
     x = pixels([0, 0.5, 0.2], [0, 0.1, 0.2], [0, 0.7, 0.6], [0, 0.1, 0.6])
-    cycle = forward_cycle_loss(Linear(), batch(x, matched=[True, True]), kl_weight=0.0, hp=hp)
+    cycle = forward_cycle_loss(Linear(), batch(x, matched=[True, True]), Weights(0.0, 0.0), hp)
     assert cycle.reconstruction.item() == pytest.approx((0.04 + 0 + 0.04 + 0) / 4, rel=1e-5)
+
+
+def test_the_mean_of_the_others_leaves_out_the_image_itself():
+    s = torch.tensor([[1.0], [2.0], [6.0], [0.0], [3.0], [9.0]])
+    assert mean_of_others(s, 3).flatten().tolist() == [4.0, 3.5, 1.5, 6.0, 4.5, 1.5]
+    assert mean_of_others(s, 2).flatten().tolist() == [2.0, 1.0, 0.0, 6.0, 9.0, 3.0]
+
+
+def test_a_group_decodes_from_the_mean_s_of_the_others():
+    hp = make_hparams("fast", z_dim=1, group_size=3, batch_images=6)
+    x = pixels([0, 0.5, 0.2], [0, 0.5, 0.4], [0, 0.5, 0.9])
+    one = Batch(x, s_index(1, 3, 1), torch.arange(3), torch.zeros(3, 1), None)
+    errors = {
+        mean: forward_cycle_loss(
+            Linear(), one, Weights(0.0, 0.0), dataclasses.replace(hp, mean_s=mean)
+        ).reconstruction.item()
+        for mean in (True, False)
+    }
+    assert errors[True] == pytest.approx((0.45**2 + 0.15**2 + 0.6**2) / 3, rel=1e-5)
+    assert errors[False] == pytest.approx((0.2**2 + 0.5**2 + 0.7**2) / 3, rel=1e-5)
+
+
+def test_kl_between_is_that_of_torch_distributions():
+    torch.manual_seed(0)
+    p, q = (Latents(torch.randn(5, 7), torch.randn(5, 7), torch.zeros(5, 1)) for _ in range(2))
+    normal = [Normal(codes.z_mu, (0.5 * codes.z_logvar).exp()) for codes in (p, q)]
+    torch.testing.assert_close(kl_between(p, q), kl_divergence(*normal).sum(dim=1))
+
+
+def test_disagreement_by_hand():
+    hp = make_hparams("fast", z_dim=1, group_size=2, s_agreement=2.0, z_agreement=3.0)
+    x = pixels([0, 0.5, 0.2], [0, 0.1, 0.6], [0, 0.7, 0.6], [0, 0.1, 0.6])
+    codes = Linear().encoder(x)._replace(z_logvar=torch.zeros(4, 1))
+    # s differs by 0.4 in one of two groups; z by 0.2 in one of two matched pairs
+    s_term, z_term = (2 * 0.2**2) / 4, (2 * 0.5 * 0.2**2) / 4
+    found = disagreement(codes, batch(x, matched=[True, True]), hp)
+    assert found.item() == pytest.approx(2 * s_term + 3 * z_term, rel=1e-5)
+    alone = disagreement(codes, batch(x, matched=[False, False]), hp)
+    assert alone.item() == pytest.approx(2 * s_term, rel=1e-5)
+
+
+def test_the_loss_counts_disagreement_by_its_weight():
+    hp = make_hparams("fast", z_dim=1, group_size=2)
+    x = pixels([0, 0.5, 0.2], [0, 0.1, 0.6])
+    losses = [
+        forward_cycle_loss(Linear(), batch(x, [False]), Weights(0.0, weight), hp).loss.item()
+        for weight in (0.0, 0.5, 1.0)
+    ]
+    assert losses[2] - losses[0] == pytest.approx(hp.s_agreement * 0.04 / 3, rel=1e-4)
+    assert losses[1] - losses[0] == pytest.approx((losses[2] - losses[0]) / 2, rel=1e-4)
 
 
 def test_reverse_cycle_by_hand():
@@ -144,9 +209,8 @@ def test_reverse_cycle_trains_neither_the_decoder_nor_s():
     torch.manual_seed(0)
     hp = make_hparams("smoke")
     model = CycleVAE(hp)
-    reverse_cycle_loss(
-        model, torch.rand(4, 3, 60, 60), torch.rand(4, 3, 60, 60), torch.randn(4, hp.z_dim)
-    ).backward()
+    x_a, x_b = (torch.rand(4, hp.components) for _ in range(2))
+    reverse_cycle_loss(model, x_a, x_b, torch.randn(4, hp.z_dim)).backward()
     assert all(p.grad is None for p in model.decoder.parameters())
     assert all(p.grad is None for p in model.encoder.s_head.parameters())
     assert any(p.grad is not None and p.grad.any() for p in model.encoder.z_mu_head.parameters())

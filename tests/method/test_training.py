@@ -10,7 +10,8 @@ from lib.data.sprites import N_POSES, split_sprites
 from lib.method.parallel import Objective
 from lib.method.runs import load_run, new_run
 from lib.method.sampling import Sampler
-from lib.method.schedules import kl_weight, learning_rate
+from lib.method.schedules import learning_rate
+from lib.method.schedules import weights as scheduled
 from lib.method.step import make_optimizers, train_step
 from lib.method.training import fit
 from lib.system import paths
@@ -74,7 +75,10 @@ def test_a_step_moves_the_decoder_by_the_forward_cycle_alone(few_sprites, weight
     before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
     generator = torch.Generator().manual_seed(0)
     valid = torch.ones(few_sprites.n_characters, N_POSES, dtype=torch.bool)
-    batch = Sampler(torch.from_numpy(few_sprites.images), valid, run.hp, generator).draw(0)
+    images = torch.from_numpy(few_sprites.images)
+    run.model.components.fit(images, torch.arange(len(images)), seed=0)
+    rows, read = run.model.components.prepare(images, torch.arange(len(images)), draws=10**9)
+    batch = Sampler(rows, valid, run.hp, generator, read=read).draw(0)
     train_step(Objective(run.model, CPU), make_optimizers(run.model, run.hp), batch, 0, run.hp)
     moved = {
         name.split(".")[0]
@@ -92,13 +96,14 @@ def test_schedules():
     assert learning_rate(0, hp) == pytest.approx(1e-3) and learning_rate(500, hp) == pytest.approx(
         5e-3
     )
-    assert (
-        kl_weight(0, hp) == 0 and kl_weight(250, hp) == pytest.approx(2) and kl_weight(900, hp) == 4
-    )
+    kl = [scheduled(step, hp).kl for step in (0, 250, 900)]
+    assert kl == pytest.approx([0, 2, 4])
+    agreement = [scheduled(step, hp).agreement for step in (0, 300, 550, 800, 999)]
+    assert agreement == pytest.approx([0, 0, 0.5, 1, 1])
     published = make_hparams("paper")
     assert (
         learning_rate(0, published) == learning_rate(10**6, published) == 1e-4
-        and kl_weight(0, published) == 3
+        and scheduled(0, published).kl == 3
     )
 
 
