@@ -28,8 +28,9 @@ from benchmarks.speed import CPU, WARM_UP, our_steps, seconds_a_step
 from lib.config import make_hparams
 from lib.data.sources import create_sprites
 from lib.data.sprites import N_POSES, SIZE, SOURCES
+from lib.evaluation.codes import encode_images
 from lib.method.matching import find_matches
-from lib.method.networks import CycleVAE, encode_images
+from lib.method.networks import CycleVAE
 from lib.report.figures import BLUE, VERMILION, write_figure
 from lib.report.numbers import count, fixed
 from lib.report.results import origin

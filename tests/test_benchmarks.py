@@ -244,9 +244,7 @@ def test_the_cost_says_how_each_setting_changes_it():
     assert "a training pair takes 2.0 ms, and peak memory is 1.0 GiB." in text
     assert "From 60 to 120 pixels per side, time per pair changes by a factor of 4.5" in text
     assert "of z, time per pair changes by a factor of 1.0 and memory by 2.0." in text
-    assert (
-        "For 9,000 images, the matching takes 1 s and the encoding 18 s." in text
-    )
+    assert "For 9,000 images, the matching takes 1 s and the encoding 18 s." in text
 
 
 def test_the_load_says_what_the_chosen_way_keeps_and_what_the_library_does():

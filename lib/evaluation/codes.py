@@ -6,13 +6,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from lib.data.images import to_float
 from lib.data.sprites import Sprites
 from lib.method.losses import reparameterize
-from lib.method.networks import CycleVAE, Latents, encode_images
+from lib.method.networks import CycleVAE, Latents
 from lib.method.runs import Run
 from lib.system.files import cached
 
-ENCODED_AT_ONCE = 10_000  # images that are copied for it
+COPIED_AT_ONCE = 10_000  # images
+ENCODED_AT_ONCE = 500
 
 
 class Codes(NamedTuple):
@@ -43,9 +45,20 @@ def encode_sprites(model: CycleVAE, sprites: Sprites) -> Latents:
     _, first, inverse = np.unique(sprites.distinct, return_index=True, return_inverse=True)
     parts = [
         encode_images(model, sprites.images[some])
-        for some in np.array_split(first, -(-len(first) // ENCODED_AT_ONCE))
+        for some in np.array_split(first, -(-len(first) // COPIED_AT_ONCE))
     ]
     return Latents(*(torch.cat(codes)[inverse] for codes in zip(*parts, strict=True)))
+
+
+@torch.no_grad()
+def encode_images(model: CycleVAE, images: np.ndarray) -> Latents:
+    """The codes of uint8 images (N, 60, 60, 3), in evaluation mode, on the CPU."""
+    device, training = next(model.parameters()).device, model.training
+    model.eval()
+    parts = torch.from_numpy(images).split(ENCODED_AT_ONCE)
+    codes = [model.encode(to_float(part, device)) for part in parts]
+    model.train(training)
+    return Latents(*(torch.cat(parts).cpu() for parts in zip(*codes, strict=True)))
 
 
 def standardised(x: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Losses of the cycle-consistent VAE (Jha et al., ECCV 2018, sections 3.2 and 3.3).
 
 B images, Z = hp.z_dim, S = hp.s_dim. Images x are (B, ...): pixels in [0, 1], or coordinates on
-principal components, which have the same squared errors (`lib.method.components`). Each term is a
+principal components, which have the same squared errors (`lib.data.components`). Each term is a
 sum over one image, in nats or squared values. The published weights 2 and 3 refer to these sums.
 """
 

@@ -2,7 +2,7 @@
 
 - "published" (Chetan and Joshi, 2020): 5x5 convolutions, 4x4 transposed convolutions.
 - "dense" (ours): residual perceptrons that see images as coordinates on principal components
-  (`lib.method.components`), because sprites are aligned, and a CPU is fast at matrix products.
+  (`lib.data.components`), because sprites are aligned, and a CPU is fast at matrix products.
 
 B images, Z = hp.z_dim, S = hp.s_dim; images are (B, 3, 60, 60) in [0, 1]. The encoder and the
 decoder work on (B, ...) pixels or coordinates; `CycleVAE` takes and gives images.
@@ -11,16 +11,12 @@ decoder work on (B, ...) pixels or coordinates; `CycleVAE` takes and gives image
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lib.config import HParams
-from lib.data.images import to_float
+from lib.data.components import AllPixels, PrincipalComponents
 from lib.data.sprites import SIZE
-from lib.method.components import AllPixels, PrincipalComponents
-
-CHUNK = 500  # images encoded at once
 
 
 class Latents(NamedTuple):
@@ -95,7 +91,7 @@ def published_networks(hp: HParams, size: int) -> tuple[AllPixels, Encoder, Deco
 def dense_networks(hp: HParams, size: int) -> tuple[PrincipalComponents, Encoder, Decoder]:
     """K coordinates to 768 features; each code to 512 features, both to 768, and to K.
 
-    The networks compute with coordinates of more equal sizes (`lib.method.components.Scale`).
+    The networks compute with coordinates of more equal sizes (`lib.data.components.Scale`).
     """
     components = PrincipalComponents(hp.components, size)
     encoder = [dense_layer(hp.components, 768), ResidualLayer(768)]
@@ -128,13 +124,3 @@ class ResidualLayer(nn.Module):
 def _norm(channels: int, hp: HParams) -> nn.Module:
     """Normalises each image alone, so a code does not depend on the rest of the batch."""
     return nn.InstanceNorm2d(channels) if hp.norm == "instance" else nn.GroupNorm(8, channels)
-
-
-@torch.no_grad()
-def encode_images(model: CycleVAE, images: np.ndarray) -> Latents:
-    """The codes of uint8 images (N, 60, 60, 3), in evaluation mode, on the CPU."""
-    device, training = next(model.parameters()).device, model.training
-    model.eval()
-    codes = [model.encode(to_float(x, device)) for x in torch.from_numpy(images).split(CHUNK)]
-    model.train(training)
-    return Latents(*(torch.cat(parts).cpu() for parts in zip(*codes, strict=True)))

@@ -18,7 +18,7 @@ class Batch(NamedTuple):
     """The images and the random numbers of one step; in several processes, the part of one."""
 
     # in groups of hp.group_size images of one character: (B, 3, H, W) in [0, 1], or (B, K)
-    # coordinates (`lib.method.components`)
+    # coordinates (`lib.data.components`)
     x: Tensor
     s_index: Tensor  # (B,) the image that gives s to each image: another of the same character
     z_index: Tensor  # (B,) the image that gives z: itself, or a matched one of another character

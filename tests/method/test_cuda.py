@@ -7,10 +7,9 @@ import torch
 from lib.config import make_hparams
 from lib.data.sprites import split_sprites
 from lib.evaluation import judge, swaps
-from lib.evaluation.codes import encode_all
+from lib.evaluation.codes import encode_all, encode_images
 from lib.evaluation.protocol import published_protocol
 from lib.method import parallel
-from lib.method.networks import encode_images
 from lib.method.runs import load_run, new_run
 from lib.method.training import fit
 from lib.system import paths

@@ -6,9 +6,9 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from lib.config import make_hparams
+from lib.data.components import AllPixels
 from lib.data.images import to_uint8
 from lib.method.agreement import disagreement, kl_between, mean_of_others
-from lib.method.components import AllPixels
 from lib.method.losses import (
     forward_cycle_loss,
     kl_to_standard_normal,

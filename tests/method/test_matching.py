@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from lib.config import make_hparams
+from lib.data.shapes import features
 from lib.data.sprites import N_POSES
 from lib.evaluation.swaps import match_score
 from lib.method import matching
-from lib.method.matching import align, assign, features, find_matches
+from lib.method.matching import align, assign, find_matches
 from lib.method.sampling import sample_matched
 
 C = 12

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from lib.config import make_hparams
+from lib.data.components import PrincipalComponents
 from lib.data.images import to_float, to_uint8
 from lib.data.sprites import split_sprites
-from lib.method.components import PrincipalComponents
 from lib.method.networks import CycleVAE
 
 
