@@ -63,7 +63,7 @@ class HParams:
     kl_weight: float = setting(1.0, "weight of the KL term, in nats", published=3.0, low=0)
     reverse_weight: float = setting(
         0.0,
-        "weight of the L1 distance; it has an Adam of its own, so only its frequency counts",
+        "weight of the L1 distance; it has an Adam of its own, so only its frequency counts; 0: none",
         published=10.0,
         low=0,
     )
@@ -99,7 +99,11 @@ class HParams:
     )
     batch_images: int = setting(64, "images in a step", published=32, low=4, high=65_536)
     images_seen: int = setting(
-        400_000, "length of the training, in images", published=2 * 500 * 40_050, low=1, high=10**10
+        1_200_000,
+        "length of the training, in images",
+        published=2 * 500 * 40_050,
+        low=1,
+        high=10**10,
     )
     learning_rate: float = setting(2e-3, "Adam, both optimizers", published=1e-4, above=0)
     beta2: float = setting(
@@ -157,7 +161,7 @@ PRESETS: dict[str, dict[str, object]] = {
         if "published" in field.metadata
     },
     "fast": {},
-    "long": {"images_seen": 1_200_000},
+    "long": {"images_seen": 4_800_000},
     "smoke": {
         "components": 64,
         "images_seen": 3_200,

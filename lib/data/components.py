@@ -90,9 +90,11 @@ class PrincipalComponents(nn.Module):
             torch.manual_seed(seed)
             order = indices[torch.randperm(len(indices)).to(images.device)]
             x = flat[order[: FITTED_IMAGES * len(self.deviations)]][:, lit].float().div_(255)
+            x = x.cpu() if x.is_mps else x  # mps lacks the decomposition
             mean = x.mean(dim=0)
             rank = min(len(self.deviations), *x.shape)
-            _, singular, axes = torch.svd_lowrank(x.sub_(mean), rank)
+            found = mean, *torch.svd_lowrank(x.sub_(mean), rank)[1:]
+            mean, singular, axes = (part.to(images.device) for part in found)
         missing = len(self.deviations) - rank
         self.lit, self.mean, self.axes = lit, mean, pad(axes, (0, missing))
         self.deviations = pad(singular / len(x) ** 0.5, (0, missing))
