@@ -63,7 +63,8 @@ class HParams:
     kl_weight: float = setting(1.0, "weight of the KL term, in nats", published=3.0, low=0)
     reverse_weight: float = setting(
         0.0,
-        "weight of the L1 distance; it has an Adam of its own, so only its frequency counts; 0: none",
+        "weight of the L1 distance; it has an Adam of its own, so only its frequency counts;"
+        " 0: none",
         published=10.0,
         low=0,
     )
