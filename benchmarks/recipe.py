@@ -48,7 +48,11 @@ CHANGES = {
     "as published": (),
     "statistics of groups of channels": ("norm",),
     "Adam at 2e-3, warmed up and decayed": ("learning_rate", "beta2", "lr_warmup", "lr_decay"),
-    "groups of 4 images, 64 a step": ("group_size", "batch_images"),
+    "groups of 4 images, 64 a step, reverse cycle every 4th": (
+        "group_size",
+        "batch_images",
+        "reverse_every",
+    ),
     "perceptrons on principal components": ("architecture",),
     "z of 8": ("z_dim",),
     "s normalised": ("normalize_s",),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import cost, load, protocol, recipe, seeds, speed
-from lib.config import make_hparams
+from lib.config import PRESETS, make_hparams
 from lib.data.sprites import N_POSES
 from lib.system import paths
 from lib.system.errors import UserError
@@ -15,7 +15,14 @@ from lib.system.errors import UserError
 CPU = torch.device("cpu")
 
 
-def test_speed_counts_the_operations_and_shares_of_the_peak(few_sprites):
+@pytest.fixture
+def few_components(monkeypatch):
+    """Presets with few components, which are found faster."""
+    for preset in ("fast", "paper"):
+        monkeypatch.setitem(PRESETS[preset], "components", 64)
+
+
+def test_speed_counts_the_operations_and_shares_of_the_peak(few_sprites, few_components):
     result = speed.measure(few_sprites, rounds=1, seconds=0.01, say=lambda _: None)
     # by hand: a product of two square matrices takes 2 n^3 operations, and the reference runs the
     # paper's networks four times
@@ -42,7 +49,9 @@ def test_the_recipe_goes_from_paper_to_fast_leaving_nothing_out():
         assert recipe.settings(row) != recipe.settings(row - 1)
 
 
-def test_the_rows_of_the_recipe_are_as_long_as_their_rates_allow(few_sprites, monkeypatch):
+def test_the_rows_of_the_recipe_are_as_long_as_their_rates_allow(
+    few_sprites, few_components, monkeypatch
+):
     for name, value in {"RATE_SECONDS": 0.01, "TURNS": 1, "WARM_UP": 1}.items():
         monkeypatch.setattr(recipe, name, value)
     rates = recipe.measure_rates(few_sprites, CPU)
@@ -51,12 +60,12 @@ def test_the_rows_of_the_recipe_are_as_long_as_their_rates_allow(few_sprites, mo
     assert len(short) == len(recipe.CHANGES) and not (short % batches).any() and (short > 0).all()
     # three times as long, but for the components and the matches
     published = [recipe.settings(row).architecture == "published" for row in range(len(short))]
-    np.testing.assert_allclose((long / short)[published], 3, rtol=0.01)
+    np.testing.assert_allclose((long / short)[published], 3, rtol=0.03)
     assert (long / short)[np.invert(published)].min() > 2.99
 
 
 def test_a_row_of_the_recipe_is_trained_for_its_length_and_judged(
-    few_sprites, tmp_path, monkeypatch
+    few_sprites, few_components, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(paths, "REPORTS", tmp_path)
     monkeypatch.setattr(
@@ -122,7 +131,7 @@ def test_the_cost_is_of_one_setting_changed_at_a_time():
 
 
 def test_the_cost_of_a_setting_is_measured_in_a_separate_process(few_sprites, monkeypatch):
-    small = {**cost.BASE, "images": 2 * N_POSES, "batch_images": 8}
+    small = {**cost.BASE, "images": 2 * N_POSES, "batch_images": 8, "components": 64}
     monkeypatch.setattr(cost, "settings", lambda: [small, {**small, "size": 120}])
     result = cost.measure(few_sprites.images, turns=1, seconds=0.01, say=lambda _: None)
     one, large = result["points"]
