@@ -2,7 +2,7 @@
 
 Components are orthonormal. So the squared error between two images is the one between their
 coordinates, plus a constant: the part of the image that no component shows. A training on
-coordinates never computes a pixel, and a step takes a quarter of the time.
+coordinates never computes a pixel, which makes a step much faster.
 
 B images of D values, of which L are ever lit in a training image; K components.
 """

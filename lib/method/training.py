@@ -45,9 +45,9 @@ def fit(
             log.show("finding components")
             if run.step == 0:
                 model.components.fit(images, indices, run.seed)
-            draws = (hp.steps - run.step) * hp.batch_images
-            images, read = model.components.prepare(images, indices, draws)
+            # all processes work with the components of the first, which it sends to the others here
             objective = make_objective(model, device, share.world, hp.steps - run.step)
+            images, read = model.components.prepare(images, indices, hp.images_seen)
             sampler = Sampler(images, valid, hp, generator, *share, read)
             log.show("training")
             while not run.finished:
