@@ -47,7 +47,8 @@ def launch(few_sprites, tmp_path, monkeypatch):
 
 def test_two_processes_train_as_one(launch):
     settings = (  # at a rate at which rounding does not grow
-        '--overrides={"images_seen": 384, "learning_rate": 1e-4, "match_characters": 6}'
+        '--overrides={"images_seen": 384, "learning_rate": 1e-4, "match_characters": 6,'
+        ' "reverse_weight": 10, "agreement_from": 0}'
     )
     for name, before in {"one": [], "two": TORCHRUN}.items():
         done = launch(before, name, settings)

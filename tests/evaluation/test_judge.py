@@ -76,10 +76,10 @@ def test_stored_weights_of_other_networks_are_not_loaded(few_sprites, tmp_path, 
     fitted = []
     monkeypatch.setattr(judge, "_fit", lambda *_: fitted.append(1))
     first = judge.load_judge(few_sprites, train, HP, 0, CPU)
-    features = judge.folded_features
-    monkeypatch.setattr(judge, "folded_features", lambda hp: (*features(hp), torch.nn.ReLU()))
+    convolutions = judge.convolutions
+    monkeypatch.setattr(judge, "convolutions", lambda: [*convolutions(), torch.nn.ReLU()])
     judge.load_judge(few_sprites, train, HP, 0, CPU)
-    monkeypatch.setattr(judge, "folded_features", features)
+    monkeypatch.setattr(judge, "convolutions", convolutions)
     again = judge.load_judge(few_sprites, train, HP, 0, CPU)
     assert len(fitted) == 3
     assert all(

@@ -260,6 +260,8 @@ def test_retrieval_has_the_similarity_of_what_it_shows(few_sprites, splits):
 def random_model(sprites):
     """A model and its codes of all images."""
     model = CycleVAE(make_hparams("smoke")).eval()
+    images = torch.from_numpy(sprites.images)
+    model.components.fit(images, torch.arange(len(images)), seed=0)
     z_mu, _, s = (code.numpy() for code in encode_sprites(model, sprites))
     return model, Codes(z_mu, z_mu, s)
 
