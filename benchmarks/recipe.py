@@ -86,14 +86,10 @@ def measure_rates(sprites: Sprites, device: torch.device) -> list[Rate]:
     valid = torch.from_numpy(sprites.mask(train))
     rows = [settings(row) for row in range(len(CHANGES))]
     models = [CycleVAE(hp) for hp in rows]
-    steps = [
-        our_steps(model, sprites.images, valid, hp, device)
-        for model, hp in zip(models, rows, strict=True)
-    ]
-    set_up = []
-    for hp, each in zip(rows, steps, strict=True):
+    steps, set_up = [], []
+    for model, hp in zip(models, rows, strict=True):
         started = time.perf_counter()
-        next(each)  # finds the components
+        steps.append(our_steps(model, sprites.images, valid, hp, device))
         if hp.match_from < 1:
             find_matches(sprites.images, valid, hp, seed=0)
         set_up.append(time.perf_counter() - started)

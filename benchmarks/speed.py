@@ -111,14 +111,17 @@ def reference_steps(sprites: Sprites, train: np.ndarray, folder: Path) -> Iterat
 def our_steps(
     model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams, device: torch.device
 ) -> Iterator[None]:
-    """Our training step with its batch; each `next` is one. Before the first: the components."""
+    """Our training step with its batch; each `next` is one. This call finds the components."""
     model.to(device, memory_format=torch.channels_last)
     pixels, indices = torch.from_numpy(images).to(device), valid.flatten().nonzero().flatten()
     model.components.fit(pixels, indices, seed=0)
     rows, read = model.components.prepare(pixels, indices, draws=hp.images_seen)
+    sampler = Sampler(rows, valid, hp, torch.Generator().manual_seed(0), read=read)
+    return _steps(model, sampler, hp, device)
+
+
+def _steps(model: CycleVAE, sampler: Sampler, hp: HParams, device: torch.device) -> Iterator[None]:
     optimizers, objective = make_optimizers(model, hp), Objective(model, device)
-    generator = torch.Generator().manual_seed(0)
-    sampler = Sampler(rows, valid, hp, generator, read=read)
     for number in count():
         step = number % hp.steps
         train_step(objective, optimizers, sampler.draw(step), step, hp)

@@ -60,7 +60,7 @@ def test_the_rows_of_the_recipe_are_as_long_as_their_rates_allow(
     assert len(short) == len(recipe.CHANGES) and not (short % batches).any() and (short > 0).all()
     # three times as long, but for the components and the matches
     published = [recipe.settings(row).architecture == "published" for row in range(len(short))]
-    np.testing.assert_allclose((long / short)[published], 3, rtol=0.03)
+    np.testing.assert_allclose((long / short)[published], 3, rtol=0.01)
     assert (long / short)[np.invert(published)].min() > 2.99
 
 

@@ -2,9 +2,9 @@
 
 The published losses never see the true image of a swap between characters, so z may leak the
 character. But images a and b of two characters that are alike in edges and outline show the same
-pose. Then z of b and s of a must decode to a. Matches are found once, before the training, as
-self-labelling finds classes (Asano et al., ICLR 2020). They assume that characters appear in about
-the same poses, each at most once. No pose labels and no pairs are given.
+pose. Then z of b and s of a must decode to a. Matches are found once, as self-labelling finds
+classes (Asano et al., ICLR 2020), and need no trained network. They assume that characters appear
+in about the same poses, each at most once. No pose labels and no pairs are given.
 
 C characters, N_POSES images of each; K prototypes of poses; D features.
 """
