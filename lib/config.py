@@ -60,7 +60,7 @@ class HParams:
     reconstruction_weight: float = setting(
         2.0, "weight of the squared error, a sum over pixels", published=2.0, low=0
     )
-    kl_weight: float = setting(1.0, "weight of the KL term, in nats", published=3.0, low=0)
+    kl_weight: float = setting(0.5, "weight of the KL term, in nats", published=3.0, low=0)
     reverse_weight: float = setting(
         0.0,
         "weight of the L1 distance; it has an Adam of its own, so only its frequency counts;"
@@ -80,6 +80,13 @@ class HParams:
 
     mean_s: bool = setting(
         True, "decode from the mean s of the other images in a group", published=False
+    )
+    s_noise: float = setting(
+        0.3,
+        "size of the noise on s that the decoder learns with, in deviations of s; a pose that s"
+        " encodes in small differences is drowned",
+        published=0.0,
+        low=0,
     )
     s_agreement: float = setting(
         1.0, "weight of the squared distance of s to the mean of its group", published=0.0, low=0
@@ -116,6 +123,14 @@ class HParams:
     lr_decay: bool = setting(True, "linear decay of the learning rate to 0", published=False)
     reverse_every: int = setting(
         4, "steps from one reverse cycle to the next", published=1, low=1, high=10**9
+    )
+
+    background_level: float = setting(
+        0.05,
+        "decoded pixels that are darker in all channels are background, so black; 0: none",
+        published=0.0,
+        low=0,
+        high=1,
     )
 
     swap_samples: int = setting(

@@ -19,7 +19,15 @@ from lib.data.sprites import Sprites, bayes_ceiling
 from lib.evaluation.classifiers import fit_networks
 from lib.evaluation.codes import mean_and_std, subsample
 from lib.evaluation.intervals import TAIL, bootstrap_interval, share_interval
-from lib.evaluation.targets import IDENTITY_TARGETS, probe_targets, unseen_cells, unseen_poses
+from lib.evaluation.targets import (
+    IDENTITY_TARGETS,
+    POSE_TARGETS,
+    best_guess,
+    hides_attribute,
+    probe_targets,
+    unseen_cells,
+    unseen_poses,
+)
 from lib.system.threads import on_all_cores
 
 KINDS = ("linear", "mlp", "knn")
@@ -49,7 +57,8 @@ def fit_all(
 
     IDENTITY_TARGETS are tested on unseen poses, all others on unseen identities. There the
     identity is also named by its attributes (kind "attributes"). In LEAKING_CODES the identity is
-    tested on unseen cells, too. `chosen` marks the kind that validation images chose.
+    tested on unseen cells, too. `chosen` marks the kind that validation images chose. For s,
+    `from_hiding` is the accuracy of who knows only whether an image hides an attribute.
     """
     targets = probe_targets(sprites)
     seen = [name for name in targets if name in IDENTITY_TARGETS]
@@ -60,6 +69,7 @@ def fit_all(
         "unseen cells": (["identity"], leaking, unseen_cells(sprites, seed), sprites.outfit),
         "unseen identities": (other, inputs, splits, sprites.outfit),
     }
+    hiding = hides_attribute(sprites)
     # probes of a target and a code; those of the identity see two splits, and the attributes
     attempts = {name: len(KINDS) for name in targets} | {"identity": 2 * len(KINDS) + 1}
     ceilings = {}
@@ -77,6 +87,8 @@ def fit_all(
         for name, kind, probe, chosen in _fit_kinds(inputs[code], asked, part, sprites, hp, seed):
             entry = {"code": code, "target": name, "kind": kind, "split": split}
             entry |= {"chosen": chosen, "ceiling": ceilings[split][name]}
+            if code == "s" and name in POSE_TARGETS:
+                entry["from_hiding"] = best_guess(hiding[test], targets[name][test])
             entries.append(entry | score(probe, targets[name], test, cluster, attempts[name]))
         return entries
 

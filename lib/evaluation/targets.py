@@ -10,6 +10,7 @@ FRACTIONS = (0.6, 0.8)  # where train and validation end; the rest is the test
 
 # a probe can name these only for characters that it was trained on
 IDENTITY_TARGETS = ("character", "identity")
+POSE_TARGETS = (*POSES.dtype.names, "pose")
 
 
 def attribute_targets(sprites: Sprites) -> dict[str, np.ndarray]:
@@ -35,6 +36,19 @@ def control_targets(sprites: Sprites, seed: int) -> dict[str, np.ndarray]:
     order = np.random.default_rng(seed).permutation(sprites.n_characters)
     labels = sprites.labels[order][sprites.character].astype(np.int64)
     return {name: labels[:, k] for k, name in enumerate(sprites.attributes)}
+
+
+def hides_attribute(sprites: Sprites) -> np.ndarray:
+    """(N,) bool: whether another character shows the same image, to the bit, in the same pose."""
+    shown = sprites.distinct.astype(np.int64) * N_POSES + sprites.pose
+    _, place, characters = np.unique(shown, return_inverse=True, return_counts=True)
+    return characters[place] > 1
+
+
+def best_guess(known: np.ndarray, target: np.ndarray) -> float:
+    """The best accuracy for the target (n,) of any rule that sees `known` (n,) bool alone."""
+    counts = [np.bincount(target[known == value], minlength=1).max() for value in (False, True)]
+    return sum(counts) / len(target)
 
 
 def unseen_poses(sprites: Sprites, seed: int) -> dict[str, np.ndarray]:

@@ -50,14 +50,17 @@ def forward_cycle_loss(
 
     `batch.s_index` says which image is x2. Our extension: `batch.z_index` may name an image of
     another character in the same pose, which then gives z in place of x1 (`lib.method.matching`).
-    With hp.mean_s, s2 is the mean s of the other images in the group; and codes may have to agree
+    With hp.mean_s, s2 is the mean s of the other images in the group. hp.s_noise is added to s2, so
+    that the decoder cannot read a pose from small differences. Codes may have to agree
     (`lib.method.agreement`).
 
     Source: equation 1.
     """
     z_mu, z_logvar, s = codes = model.encoder(batch.x)
-    z = reparameterize(z_mu, z_logvar, batch.noise)
+    z = reparameterize(z_mu, z_logvar, batch.z_noise)
     s2 = mean_of_others(s, hp.group_size) if hp.mean_s else s[batch.s_index]
+    if batch.s_noise is not None:
+        s2 = s2 + hp.s_noise * batch.s_noise
     x_hat = model.decoder(z[batch.z_index], s2)
 
     reconstruction = (x_hat - batch.x).square().flatten(1).sum(dim=1).mean()

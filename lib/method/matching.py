@@ -9,12 +9,10 @@ in about the same poses, each at most once. No pose labels and no pairs are give
 C characters, N_POSES images of each; K prototypes of poses; D features.
 """
 
-from itertools import combinations
-
 import numpy as np
 import torch
+from scipy.cluster.hierarchy import linkage
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
@@ -22,8 +20,8 @@ from lib.config import HParams
 from lib.data.shapes import features
 from lib.data.sprites import N_POSES
 
-ALIGNED_CHARACTERS = 40  # that the prototypes start from
-ROUNDS = 4  # of assigning and averaging; more change nothing
+ROUNDS = 2  # of joining all characters; more change nothing
+COMPARED_PAIRS = 64  # of characters of two groups that are joined, at most
 
 
 def find_matches(images: np.ndarray, valid: Tensor, hp: HParams, seed: int) -> Tensor:
@@ -35,52 +33,64 @@ def find_matches(images: np.ndarray, valid: Tensor, hp: HParams, seed: int) -> T
     characters = rng.permutation(np.flatnonzero(valid.numpy().any(axis=1)))[: hp.match_characters]
     index = [character * N_POSES + np.flatnonzero(valid[character]) for character in characters]
     index.sort(key=len, reverse=True)  # the first has an image for every prototype
-    feature_sets = features(images[rows] for rows in index)
-    places = align(feature_sets[:ALIGNED_CHARACTERS])
-    for _ in range(ROUNDS):
-        prototypes = average(feature_sets, places)
-        places = [assign(feature_set, prototypes) for feature_set in feature_sets]
-
-    matches = torch.full((len(valid), len(prototypes)), -1)
+    places = match(features(images[rows] for rows in index))
+    matches = torch.full((len(valid), len(index[0])), -1)
     for rows, place in zip(index, places, strict=True):
         matches[rows[0] // N_POSES, place] = torch.from_numpy(rows)
     return matches
 
 
-def align(feature_sets: list[np.ndarray]) -> list[np.ndarray]:
-    """(n,) the prototype of each image, from one character to the next most alike.
-
-    Characters with the same outline are easily matched, very different ones are not. So each is
-    matched with its neighbour in the minimum spanning tree of all distances.
-    """
-    cost = np.zeros((len(feature_sets), len(feature_sets)))
-    for i, j in combinations(range(len(feature_sets)), 2):
-        distance = cdist(feature_sets[i], feature_sets[j], "sqeuclidean")
-        cost[i, j] = 1e-9 + distance[linear_sum_assignment(distance)].mean()  # 0 would be no edge
-    order, parents = breadth_first_order(minimum_spanning_tree(cost), 0, directed=False)
-    places = {0: np.arange(len(feature_sets[0]))}
-    prototypes = {0: feature_sets[0]}
-    for child in order[1:]:
-        parent = prototypes[parents[child]]
-        places[child] = assign(feature_sets[child], parent)
-        prototypes[child] = parent.copy()  # they stay where the child has no image
-        prototypes[child][places[child]] = feature_sets[child]
-    return [places[number] for number in range(len(feature_sets))]
+def match(feature_sets: list[np.ndarray]) -> list[np.ndarray]:
+    """(n,) the prototype of each image, for C sets of features (n, D), the first the largest."""
+    places = [assign(cdist(each, feature_sets[0], "sqeuclidean")) for each in feature_sets]
+    for _ in range(ROUNDS):
+        places = join(feature_sets, distances(feature_sets, places))
+    return places
 
 
-def average(feature_sets: list[np.ndarray], places: list[np.ndarray]) -> np.ndarray:
-    """(K, D) the mean features of the images at each prototype; the first set has K images."""
-    sums = np.zeros_like(feature_sets[0])
-    members = np.zeros((len(sums), 1))
-    for feature_set, place in zip(feature_sets, places, strict=False):
-        sums[place] += feature_set
-        members[place] += 1
-    return sums / members
-
-
-def assign(features: np.ndarray, prototypes: np.ndarray) -> np.ndarray:
-    """(n,) a separate one of K >= n prototypes for each image, at the least total squared distance.
+def assign(cost: np.ndarray) -> np.ndarray:
+    """(n,) a separate one of K >= n prototypes for each image, at the least total cost (n, K).
 
     Otherwise frames that look alike would share a prototype, and others would have none.
     """
-    return linear_sum_assignment(cdist(features, prototypes, "sqeuclidean"))[1]
+    return linear_sum_assignment(cost)[1]
+
+
+def distances(feature_sets: list[np.ndarray], places: list[np.ndarray]) -> np.ndarray:
+    """(C, C) mean squared distance of two characters, over the prototypes that both have."""
+    shape = len(feature_sets), len(feature_sets[0])
+    x, has = np.zeros((*shape, feature_sets[0].shape[1]), np.float32), np.zeros(shape, np.float32)
+    for k, (features, place) in enumerate(zip(feature_sets, places, strict=True)):
+        x[k, place], has[k, place] = features, 1
+    squares = np.square(x).sum(axis=2) @ has.T
+    flat = x.reshape(len(x), -1)
+    return (squares + squares.T - 2 * flat @ flat.T) / np.maximum(has @ has.T, 1)
+
+
+def join(feature_sets: list[np.ndarray], distances: np.ndarray) -> list[np.ndarray]:
+    """(n,) the prototype of each image: characters join to groups, the most alike first.
+
+    Characters with the same outline are easily matched, very different ones are not. So groups
+    join in the order of single-linkage clustering, (C, C) `distances` of characters given. Two
+    groups are matched by their most similar characters: one pair alone is often wrong.
+    """
+    places = [np.arange(len(features)) for features in feature_sets]
+    groups = [[k] for k in range(len(feature_sets))]
+    condensed = np.maximum(distances, 0)[np.triu_indices(len(distances), 1)]
+    for first, second, *_ in linkage(condensed, "single"):
+        # a group has as many prototypes as its largest character has images
+        pair = [groups[int(first)], groups[int(second)]]
+        sizes = [max(len(feature_sets[k]) for k in group) for group in pair]
+        small, large = pair if sizes[0] < sizes[1] else pair[::-1]
+        total, count = np.zeros((2, min(sizes), max(sizes)))
+        near = np.argsort(distances[np.ix_(small, large)], axis=None)[:COMPARED_PAIRS]
+        for i, j in zip(*np.unravel_index(near, (len(small), len(large))), strict=True):
+            i, j = small[i], large[j]
+            cells = np.ix_(places[i], places[j])
+            total[cells] += cdist(feature_sets[i], feature_sets[j], "sqeuclidean")
+            count[cells] += 1
+        place = assign(np.where(count > 0, total / np.maximum(count, 1), total.max()))
+        for k in small:
+            places[k] = place[places[k]]
+        groups.append(small + large)
+    return places

@@ -32,13 +32,17 @@ class CycleVAE(nn.Module):
         super().__init__()
         build = published_networks if hp.architecture == "published" else dense_networks
         self.components, self.encoder, self.decoder = build(hp, size)
+        self.background_level = hp.background_level
 
     def encode(self, x: Tensor) -> Latents:
         return self.encoder(self.components(x))
 
     def decode(self, z: Tensor, s: Tensor) -> Tensor:
-        """Images (B, 3, 60, 60), near [0, 1] but not clamped."""
-        return self.components.image(self.decoder(z, s))
+        """Images (B, 3, 60, 60), near [0, 1] but not clamped; dark pixels are background, so 0."""
+        x = self.components.image(self.decoder(z, s))
+        if not self.background_level:
+            return x
+        return torch.where(x.amax(dim=1, keepdim=True) < self.background_level, 0, x)
 
     def transfer(self, x_z: Tensor, x_s: Tensor) -> Tensor:
         """The character of `x_s` in the pose of `x_z`."""

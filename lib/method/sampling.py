@@ -22,8 +22,9 @@ class Batch(NamedTuple):
     x: Tensor
     s_index: Tensor  # (B,) the image that gives s to each image: another of the same character
     z_index: Tensor  # (B,) the image that gives z: itself, or a matched one of another character
-    noise: Tensor  # (B, Z) ~ N(0, I), to sample z
-    prior_z: Tensor | None  # (B/2, Z) ~ N(0, I) for the reverse cycle; None in a step without one
+    z_noise: Tensor  # (B, Z) ~ N(0, I), to sample z
+    s_noise: Tensor | None = None  # (B, S) ~ N(0, I), added to s; None without hp.s_noise
+    prior_z: Tensor | None = None  # (B/2, Z) ~ N(0, I); None in a step without a reverse cycle
 
 
 @dataclass
@@ -55,14 +56,14 @@ class Sampler:
         x = self.read(self.images[index.flatten().to(device)])
         s_from = s_index(len(index), size, shift=1 + step % (size - 1)).to(device)
         z_from = z_index(matched, size).to(device)
-        noise = self._normal(len(x))
+        z_noise = self._normal(len(x), self.hp.z_dim)
+        s_noise = self._normal(len(x), self.hp.s_dim) if self.hp.s_noise else None
         reverse = self.hp.reverse_weight and step % self.hp.reverse_every == 0
-        return Batch(
-            x, s_from, z_from, noise, self._normal(len(index) // 2 * size) if reverse else None
-        )
+        prior_z = self._normal(len(index) // 2 * size, self.hp.z_dim) if reverse else None
+        return Batch(x, s_from, z_from, z_noise, s_noise, prior_z)
 
-    def _normal(self, n: int) -> Tensor:
-        noise = torch.randn(n * self.world, self.hp.z_dim, generator=self.generator)
+    def _normal(self, n: int, size: int) -> Tensor:
+        noise = torch.randn(n * self.world, size, generator=self.generator)
         return noise[self.rank * n : (self.rank + 1) * n].to(self.images.device)
 
 

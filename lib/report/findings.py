@@ -381,13 +381,20 @@ def _leakage(probes: list[dict], code: str) -> list[str]:
         return [f"{name} should hold no {kind}: no probe proves that it does."]
     shares = leak_shares(found)
     worst = max(shares, key=shares.get)
-    return [
+    text = [
         f"{name} should hold no {kind}: probes find {len(proven)} of these {len(found)} in it.",
         f"On average it leaks at least {share(sum(shares.values()) / len(found))} % of the way from"
         " baseline to ceiling.",
         f"It leaks the {plain(worst)} most, {share(shares[worst])} % of the way: probe accuracy is"
         f" {_accuracy(proven[worst])}.",
     ]
+    if "from_hiding" in proven[worst]:
+        text.append(
+            "Part of that must be: an image that hides an attribute cannot give the same s as one"
+            f" that shows it. Who knows this alone names the {plain(worst)} with"
+            f" {percent(proven[worst]['from_hiding'])} %."
+        )
+    return text
 
 
 def _identity_in_z(probes: list[dict]) -> str:

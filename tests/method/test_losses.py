@@ -53,7 +53,7 @@ def pixels(*rows):
 def batch(x, matched):
     """A batch of groups of two, as published pairs, without noise."""
     s_from, z_from = s_index(len(matched), 2, 1), z_index(torch.tensor(matched), 2)
-    return Batch(x, s_from, z_from, noise=torch.zeros(len(x), 1), prior_z=None)
+    return Batch(x, s_from, z_from, z_noise=torch.zeros(len(x), 1))
 
 
 @pytest.mark.parametrize("preset", ["paper", "fast"])
@@ -151,7 +151,7 @@ def test_the_mean_of_the_others_leaves_out_the_image_itself():
 def test_a_group_decodes_from_the_mean_s_of_the_others():
     hp = make_hparams("fast", z_dim=1, group_size=3, batch_images=6)
     x = pixels([0, 0.5, 0.2], [0, 0.5, 0.4], [0, 0.5, 0.9])
-    one = Batch(x, s_index(1, 3, 1), torch.arange(3), torch.zeros(3, 1), None)
+    one = Batch(x, s_index(1, 3, 1), torch.arange(3), torch.zeros(3, 1))
     errors = {
         mean: forward_cycle_loss(
             Linear(), one, Weights(0.0, 0.0), dataclasses.replace(hp, mean_s=mean)

@@ -11,7 +11,7 @@ from lib.data.shapes import features
 from lib.data.sprites import N_POSES
 from lib.evaluation.swaps import match_score
 from lib.method import matching
-from lib.method.matching import align, assign, find_matches
+from lib.method.matching import assign, distances, find_matches, match
 from lib.method.sampling import sample_matched
 
 C = 12
@@ -78,11 +78,11 @@ def test_characters_are_matched_through_those_between_them():
     order = [rng.permutation(poses) for _ in range(characters)]
     turned = [
         (points[order[c]] * np.exp(1j * angle)).view(float)
-        for c, angle in enumerate(np.linspace(0, 2.5, characters))
+        for c, angle in enumerate(np.linspace(0, 1.5, characters))
     ]
 
     def same_pose(numbers):
-        places = align([turned[c] for c in numbers])
+        places = match([turned[c] for c in numbers])
         first, last = (order[numbers[end]][np.argsort(places[end])] for end in (0, -1))
         return np.mean(first == last)
 
@@ -138,9 +138,16 @@ def test_edges_are_where_the_brightness_changes_and_forget_the_hue():
 
 
 def test_assignment_by_hand():
-    prototypes = np.array([[0.0], [1.0], [5.0]])
-    # both are nearest to the first; the nearer gets it
-    assert assign(np.array([[0.2], [0.4]]), prototypes).tolist() == [0, 1]
+    # both are nearest to the first of three prototypes; the nearer gets it
+    assert assign(np.array([[0.04, 0.64, 23.0], [0.16, 0.36, 21.2]])).tolist() == [0, 1]
+
+
+def test_distance_of_characters_by_hand():
+    one = np.array([[0.0, 0.0], [3.0, 4.0]], dtype=np.float32)
+    other = np.array([[3.0, 4.0]], dtype=np.float32)
+    # at their common prototype, the second, they are alike; at the first, 25 apart
+    assert distances([one, other], [np.arange(2), np.array([1])])[0, 1] == pytest.approx(0)
+    assert distances([one, other], [np.arange(2), np.array([0])])[0, 1] == pytest.approx(25)
 
 
 def test_groups_are_drawn_two_by_two_at_the_same_prototypes():
