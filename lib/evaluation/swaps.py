@@ -32,6 +32,7 @@ CODE_RATE = 0.05  # of Adam, for the best codes of an image
 CODE_STEPS = 1_000  # at most
 CONVERGED = 0.01, 50  # the error falls by less than this share in so many steps
 PART_PIXELS = 3  # a part that shows in fewer is not scored
+SEVERAL = 4  # images of a character whose mean s is also tried
 
 Predict = Callable[[slice], Tensor]  # images (B, 3, H, W) of a part of the swaps or targets
 
@@ -122,10 +123,27 @@ def in_chunks(n: int) -> list[slice]:
     return [slice(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
 
 
-def swap_predictor(model: CycleVAE, codes: Codes, swaps: Swaps) -> Predict:
-    """The images that the model decodes for the swaps, from the codes of all images."""
-    z, s = codes.z_mu[swaps.z_image], codes.s[swaps.s_image]
+def swap_predictor(
+    model: CycleVAE, codes: Codes, swaps: Swaps, s_images: np.ndarray | None = None
+) -> Predict:
+    """The images that the model decodes for the swaps, from the codes of all images.
+
+    With `s_images` (n, k), s is the mean over k images.
+    """
+    z = codes.z_mu[swaps.z_image]
+    s = codes.s[swaps.s_image] if s_images is None else codes.s[s_images].mean(axis=1)
     return lambda part: decode_codes(model, z[part], s[part])
+
+
+def several_s_images(swaps: Swaps, seed: int) -> np.ndarray:
+    """(n, SEVERAL) the image that gives s, and others of its character, none of them the target."""
+    order = np.random.default_rng(seed).random((len(swaps.target), N_POSES))
+    rows = np.arange(len(order))
+    for taken in (swaps.s_image, swaps.target):
+        order[rows, taken % N_POSES] = 1  # after all others
+    others = np.argsort(order, axis=1)[:, : SEVERAL - 1]
+    first = swaps.s_image[:, None]
+    return np.concatenate([first, first // N_POSES * N_POSES + others], axis=1)
 
 
 @torch.no_grad()

@@ -50,9 +50,8 @@ def forward_cycle_loss(
 
     `batch.s_index` says which image is x2. Our extension: `batch.z_index` may name an image of
     another character in the same pose, which then gives z in place of x1 (`lib.method.matching`).
-    With hp.mean_s, s2 is the mean s of the other images in the group. hp.s_noise is added to s2, so
-    that the decoder cannot read a pose from small differences. Codes may have to agree
-    (`lib.method.agreement`).
+    With hp.mean_s, s2 is the mean s of the others in the group; with noise on it, the decoder reads
+    no pose from small differences. Codes may have to agree (`lib.method.agreement`).
 
     Source: equation 1.
     """

@@ -60,8 +60,8 @@ def distances(feature_sets: list[np.ndarray], places: list[np.ndarray]) -> np.nd
     """(C, C) mean squared distance of two characters, over the prototypes that both have."""
     shape = len(feature_sets), len(feature_sets[0])
     x, has = np.zeros((*shape, feature_sets[0].shape[1]), np.float32), np.zeros(shape, np.float32)
-    for k, (features, place) in enumerate(zip(feature_sets, places, strict=True)):
-        x[k, place], has[k, place] = features, 1
+    for k, place in enumerate(places):
+        x[k, place], has[k, place] = feature_sets[k], 1
     squares = np.square(x).sum(axis=2) @ has.T
     flat = x.reshape(len(x), -1)
     return (squares + squares.T - 2 * flat @ flat.T) / np.maximum(has @ has.T, 1)
@@ -74,7 +74,7 @@ def join(feature_sets: list[np.ndarray], distances: np.ndarray) -> list[np.ndarr
     join in the order of single-linkage clustering, (C, C) `distances` of characters given. Two
     groups are matched by their most similar characters: one pair alone is often wrong.
     """
-    places = [np.arange(len(features)) for features in feature_sets]
+    places = [np.arange(len(each)) for each in feature_sets]
     groups = [[k] for k in range(len(feature_sets))]
     condensed = np.maximum(distances, 0)[np.triu_indices(len(distances), 1)]
     for first, second, *_ in linkage(condensed, "single"):

@@ -111,11 +111,15 @@ def match_finding(same_pose: float | None) -> list[str]:
 
 def swap_finding(swap: dict, reconstruction: dict) -> list[str]:
     """How swaps compare with simple predictors, and which attribute raises their error."""
-    optimised = swap["best"]
+    optimised, several = swap["best"], swap["several"]
+    gain = several["gain"]
     before, after = optimised["swap"]["psnr"], optimised["best"]["psnr"]
     end = "It converged" if optimised["converged"] else "It had not converged"
     return [
         *swap_summary(swap),
+        f"With the mean s of {several['images']} images of the character, they reach"
+        f" {fixed(several['psnr'])} dB (gain {fixed(gain['db'])} dB, {fixed(gain['ci95'][0])} to"
+        f" {fixed(gain['ci95'][1])}).",
         f"Plain reconstructions of the same images reach {fixed(reconstruction['test']['psnr'])}"
         " dB.",
         f"Optimising the codes of {count(optimised['best']['n'])} swaps for this decoder changes"

@@ -74,6 +74,7 @@ def named_errors(swap: dict, reconstruction: dict) -> dict[str, dict]:
     return {
         **swap["predictors"],
         "swap": swap["test"],
+        f"swap, mean s of {swap['several']['images']} images": swap["several"],
         "swap, s of training identities": swap["train_s_test_z"],
         "swap, z of training identities": swap["test_s_train_z"],
         "swap, training identities": swap["train"],

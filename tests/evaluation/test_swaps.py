@@ -14,6 +14,7 @@ from lib.evaluation.codes import Codes, encode_sprites
 from lib.evaluation.intervals import bootstrap_interval
 from lib.evaluation.swaps import (
     CODE_STEPS,
+    SEVERAL,
     best_error,
     errors_in_chunks,
     image_errors,
@@ -23,6 +24,7 @@ from lib.evaluation.swaps import (
     psnr,
     reconstruction_swaps,
     sample_swaps,
+    several_s_images,
     summarize,
     swap_error,
     swap_error_by_attribute,
@@ -75,6 +77,30 @@ def test_swaps_are_of_different_identities_and_poses_and_their_truth_is_right(fe
         np.isin(swaps.s_image, splits["train"]).all()
         and np.isin(swaps.z_image, splits["train"]).all()
     )
+
+
+def test_several_images_that_give_s_show_one_character_and_never_the_target(few_sprites, splits):
+    swaps = sample_swaps(few_sprites, splits["test"], 500, seed=0)
+    several = several_s_images(swaps, seed=0)
+    assert several.shape == (500, SEVERAL) and (several[:, 0] == swaps.s_image).all()
+    assert all(len(set(row)) == SEVERAL for row in several)
+    assert (several // N_POSES == swaps.target[:, None] // N_POSES).all()
+    assert not (several == swaps.target[:, None]).any()
+
+
+def test_several_images_give_their_mean_s(few_sprites, splits):
+    swaps = sample_swaps(few_sprites, splits["test"], 6, seed=0)
+    n = len(few_sprites.images)
+    s = np.arange(n, dtype=np.float32)[:, None]
+    codes = Codes(z_mu=np.zeros((n, 1), np.float32), z=np.zeros((n, 1), np.float32), s=s)
+
+    class ShowsS(torch.nn.Linear):
+        def decode(self, z, s):
+            return s[:, :, None, None] / n
+
+    several = several_s_images(swaps, seed=0)
+    found = swap_predictor(ShowsS(1, 1), codes, swaps, several)(slice(None)).flatten()
+    np.testing.assert_allclose(found, several.mean(axis=1) / n, rtol=1e-5)
 
 
 def test_errors_by_hand():

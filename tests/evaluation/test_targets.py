@@ -1,12 +1,16 @@
 """Targets, their ceilings, and the splits that test classifiers of them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from lib.data.sprites import bayes_ceiling, split_sprites
+from lib.data.sprites import N_POSES, bayes_ceiling, split_sprites
 from lib.evaluation.targets import (
     IDENTITY_TARGETS,
+    best_guess,
     control_targets,
+    hides_attribute,
     probe_targets,
     unseen_cells,
     unseen_poses,
@@ -44,6 +48,24 @@ def test_bayes_ceiling():
     assert bayes_ceiling(distinct, np.array([0, 1, 2, 3, 4, 5])) == pytest.approx(4 / 6)
     assert bayes_ceiling(distinct, np.array([0, 0, 1, 1, 1, 0])) == 1
     assert bayes_ceiling(np.zeros(5, int), np.array([0, 0, 0, 1, 2])) == pytest.approx(3 / 5)
+
+
+def test_an_image_hides_an_attribute_if_another_character_has_the_same(few_sprites):
+    hides = hides_attribute(few_sprites).reshape(-1, N_POSES)
+    images = few_sprites.images.reshape(*hides.shape, -1)
+    for character, pose in [(0, 0), (1, 40), (2, 100), (3, 177)]:
+        equal = (images[:, pose] == images[character, pose]).all(axis=1)
+        assert hides[character, pose] == (equal.sum() > 1)
+    assert 0 < hides.mean() < 1
+    # two equal images of one character hide nothing
+    again = dataclasses.replace(few_sprites, distinct=np.arange(len(few_sprites.images)) // 2)
+    assert not hides_attribute(again).any()
+
+
+def test_best_guess_by_hand():
+    known = np.array([True, True, True, False, False])
+    assert best_guess(known, np.array([0, 0, 1, 2, 2])) == pytest.approx(4 / 5)
+    assert best_guess(np.zeros(5, bool), np.array([0, 0, 1, 2, 2])) == pytest.approx(2 / 5)
 
 
 def test_no_probe_is_tested_on_an_image_it_was_trained_on(few_sprites):

@@ -162,6 +162,31 @@ def test_a_group_decodes_from_the_mean_s_of_the_others():
     assert errors[False] == pytest.approx((0.2**2 + 0.5**2 + 0.7**2) / 3, rel=1e-5)
 
 
+def test_noise_is_added_to_the_s_that_is_decoded_alone():
+    hp = make_hparams("fast", z_dim=1, group_size=2, s_noise=0.5)
+    one = batch(pixels([0, 0.5, 0.2], [0, 0.1, 0.2]), matched=[False])
+    noisy = one._replace(s_noise=torch.tensor([[1.0], [-2.0]]))
+    losses = [forward_cycle_loss(Linear(), each, Weights(0.0, 1.0), hp) for each in (one, noisy)]
+    assert losses[0].reconstruction.item() == pytest.approx(0, abs=1e-6)
+    assert losses[1].reconstruction.item() == pytest.approx((0.5**2 + 1) / 2, rel=1e-5)
+    # both images have one s, so they agree with and without noise
+    added = (losses[1].loss - losses[0].loss).item()
+    assert added == pytest.approx(hp.reconstruction_weight * 0.625 / 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("preset", ["paper", "fast"])
+def test_decoded_pixels_that_are_dark_in_all_channels_are_background(preset):
+    model = CycleVAE(make_hparams(preset, background_level=0.2)).eval()
+    decoded = torch.rand(2, 3, 60, 60) * torch.rand(2, 1, 60, 60)
+    model.components.image = lambda _: decoded
+    codes = torch.zeros(2, model.encoder.z_mu_head.out_features), torch.zeros(2, 64)
+    shown, dark = model.decode(*codes), (decoded < 0.2).all(dim=1, keepdim=True)
+    assert 0 < dark.float().mean() < 1 and (shown == 0).all(dim=1, keepdim=True).equal(dark)
+    assert torch.equal(shown[~dark.expand_as(shown)], decoded[~dark.expand_as(shown)])
+    model.background_level = 0.0
+    assert model.decode(*codes) is decoded
+
+
 def test_kl_between_is_that_of_torch_distributions():
     torch.manual_seed(0)
     p, q = (Latents(torch.randn(5, 7), torch.randn(5, 7), torch.zeros(5, 1)) for _ in range(2))

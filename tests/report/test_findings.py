@@ -46,6 +46,7 @@ def swap(test):
         "by_distance": by_distance,
         "parts": parts,
         "best": {**best, "steps": 300, "converged": True},
+        "several": {"psnr": test + 1, "images": 4, "gain": {"db": 1.0, "ci95": [0.8, 1.2]}},
     }
 
 
@@ -185,6 +186,15 @@ def test_the_headline_takes_the_chosen_probes_and_turns_errors_into_decibels():
     assert rows["leak of z (sampled), largest"]["ci95"] is None  # nothing is proven
     silent = summary.headline({**results, "probes": probes(leak=0.3, evidence=False)})
     assert [row["value"] for row in silent] == [24.0, *[None] * 3, *[0.0] * 6]
+
+
+def test_a_pose_in_s_is_compared_with_what_hidden_attributes_tell():
+    entries = probes(pose_from_s=0.8)
+    found = next(e for e in entries if (e["code"], e["target"], e["kind"]) == ("s", "pose", "mlp"))
+    assert "hides" not in joined(findings.probe_summary(entries))
+    found["from_hiding"] = 0.62
+    text = joined(findings.probe_summary(entries))
+    assert "Who knows this alone names the pose with 62 %" in text.replace("62.0", "62")
 
 
 def test_the_strongest_proof_counts_whichever_kind_validation_chose():
