@@ -25,7 +25,7 @@ DESCRIPTIONS = {
     "agreement": "Line plot: the share of swaps whose identity and whose pose the judge recognises,"
     " against the PSNR of the swap.",
     "prior_samples": "A grid of decoded sprites: each row has the s of one character, each column"
-    " one z drawn from the prior.",
+    " one z drawn from N(0, I) or from a mixture that was fitted to z.",
     "interpolation_1": "A grid of eight by eight decoded sprites between two corners: s changes"
     " from left to right, z changes from top to bottom. The two source sprites stand beside it.",
     "interpolation_2": "The same grid of eight by eight decoded sprites for a second pair.",

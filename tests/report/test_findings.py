@@ -367,7 +367,10 @@ def test_a_path_that_jumps_is_reported():
 
 @pytest.mark.parametrize(("as_near", "verdict"), [(0.1, "do not support"), (0.8, "agree with")])
 def test_the_prior_is_a_model_of_poses_or_it_is_not(as_near, verdict):
-    prior = {"as_near": as_near, "samples": {"n": 50, "psnr": 18.7}, "swaps": {"psnr": 27.3}}
+    normal = {"as_near": as_near, "n": 50, "psnr": 18.7}
+    prior = {"N(0, I)": normal, "mixture": {"as_near": 0.8, "psnr": 24.0}, "swaps": {"psnr": 27.3}}
+    prior |= {"components": 64}
     text = joined(findings.prior_finding(prior))
-    assert f"for 50 samples of z ~ N(0, I), it is so in {100 * as_near:.1f} %." in text
-    assert f"a generative model of poses; these samples {verdict} that." in text
+    assert f"for 50 samples of z ~ N(0, I), it is so in {100 * as_near:.1f} %, and" in text
+    assert "for as many of a mixture of 64 normal" in text and "in 80.0 %." in text
+    assert f"a generative model of poses; samples of N(0, I) {verdict} that." in text

@@ -1,0 +1,29 @@
+"""Priors of z: N(0, I), as in the loss, and a density fitted to the codes after the training."""
+
+import numpy as np
+from sklearn.mixture import GaussianMixture
+
+COMPONENTS = (16, 64, 256)  # of the mixture; validation codes choose
+REGULARISATION = 1e-4  # added to variances, so that none vanishes
+
+
+def fit_prior(z_train: np.ndarray, z_validation: np.ndarray, seed: int) -> GaussianMixture:
+    """The mixture of normal distributions under which `z_validation` (m, Z) is most likely.
+
+    It is fitted to samples of q(z|x) on training images, `z_train` (n, Z). So it puts samples where
+    the decoder was trained, which N(0, I) does not.
+
+    Source: ex-post density estimation (Ghosh et al., ICLR 2020).
+    """
+    fitted = [
+        GaussianMixture(k, reg_covar=REGULARISATION, random_state=seed).fit(z_train)
+        for k in COMPONENTS
+        if k <= len(z_train) // 2
+    ]
+    return max(fitted, key=lambda mixture: mixture.score(z_validation))
+
+
+def draw(mixture: GaussianMixture, n: int, seed: int) -> np.ndarray:
+    """(n, Z) float32 samples, in random order."""
+    z = mixture.set_params(random_state=seed).sample(n)[0].astype(np.float32)
+    return np.random.default_rng(seed).permutation(z)
