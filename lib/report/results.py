@@ -7,7 +7,7 @@ from importlib.metadata import version
 from lib.system.files import read_json, write_json
 from lib.system.paths import ROOT, run_dir
 
-VERSION = 3  # raised when a number is measured in another way: stored results are then too old
+VERSION = 4  # raised when a number is measured in another way: stored results are then too old
 
 PACKAGES = (
     "torch",
