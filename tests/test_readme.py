@@ -120,7 +120,7 @@ def timings_table(runs):
     times = {name: lambda r, name=name: f"{count(r['times'][name])} s" for name in NOTEBOOKS}
     times["02_train"] = lambda r: f"{count(r['training']['seconds'])} s (training)"
     times["training, pairs/s"] = lambda r: count(r["training"]["pairs_per_second"])
-    return table("2 CPU cores", times, runs)
+    return table("one CPU core each", times, runs)
 
 
 def seeds_table(_):
