@@ -56,10 +56,16 @@ CHANGES = {
     "perceptrons on principal components": ("architecture",),
     "z of 8": ("z_dim",),
     "s normalised": ("normalize_s",),
-    "KL weight 1 after a warm-up": ("kl_weight", "kl_warmup"),
+    "smaller KL weight, after a warm-up": ("kl_weight", "kl_warmup"),
     "z of matched images exchanged": ("match_from",),
-    "mean s of a group, codes that agree": ("mean_s", "s_agreement", "z_agreement"),
+    "mean s of a group with noise, codes that agree": (
+        "mean_s",
+        "s_noise",
+        "s_agreement",
+        "z_agreement",
+    ),
     "no reverse cycle": ("reverse_weight",),
+    "dark pixels are background": ("background_level",),
 }
 VERSION = 1  # see `lib.report.results.VERSION`
 TURNS, RATE_SECONDS = 3, 4.0  # timings of each row, and how long its steps are timed in each
