@@ -55,7 +55,7 @@ def test_the_rows_of_the_recipe_are_as_long_as_their_rates_allow(
     for name, value in {"RATE_SECONDS": 0.01, "TURNS": 1, "WARM_UP": 1}.items():
         monkeypatch.setattr(recipe, name, value)
     rates = recipe.measure_rates(few_sprites, CPU)
-    short, long = (np.array(recipe.images_in(seconds, rates)) for seconds in (30.0, 90.0))
+    short, long = (np.array(recipe.images_in(seconds, rates)) for seconds in (300.0, 900.0))
     batches = [recipe.settings(row).batch_images for row in range(len(recipe.CHANGES))]
     assert len(short) == len(recipe.CHANGES) and not (short % batches).any() and (short > 0).all()
     # three times as long, but for the components and the matches
