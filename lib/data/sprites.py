@@ -108,7 +108,8 @@ def distinct_images(images: np.ndarray) -> np.ndarray:
 def bayes_ceiling(distinct: np.ndarray, target: np.ndarray) -> float:
     """The best accuracy of any classifier of one image: equal images may have different targets.
 
-    Of equal images, a classifier can name the most frequent target at best.
+    Of equal images, a classifier can name the most frequent target at best. `distinct` may also be
+    all that is known of an image, such as whether it hides an attribute.
 
     Shapes: `distinct` and `target` (N,).
     """

@@ -22,7 +22,6 @@ from lib.evaluation.intervals import TAIL, bootstrap_interval, share_interval
 from lib.evaluation.targets import (
     IDENTITY_TARGETS,
     POSE_TARGETS,
-    best_guess,
     hides_attribute,
     probe_targets,
     unseen_cells,
@@ -69,7 +68,6 @@ def fit_all(
         "unseen cells": (["identity"], leaking, unseen_cells(sprites, seed), sprites.outfit),
         "unseen identities": (other, inputs, splits, sprites.outfit),
     }
-    hiding = hides_attribute(sprites)
     # probes of a target and a code; those of the identity see two splits, and the attributes
     attempts = {name: len(KINDS) for name in targets} | {"identity": 2 * len(KINDS) + 1}
     ceilings = {}
@@ -78,6 +76,9 @@ def fit_all(
         parts[split] = names, codes, {**part, "test": test}, cluster
         distinct = sprites.distinct[test]
         ceilings[split] = {name: bayes_ceiling(distinct, y[test]) for name, y in targets.items()}
+    test = parts["unseen identities"][2]["test"]
+    hides = hides_attribute(sprites)[test]
+    from_hiding = {name: bayes_ceiling(hides, targets[name][test]) for name in POSE_TARGETS}
 
     def fit_code(item: tuple[str, str]) -> list[dict[str, object]]:
         split, code = item
@@ -87,8 +88,8 @@ def fit_all(
         for name, kind, probe, chosen in _fit_kinds(inputs[code], asked, part, sprites, hp, seed):
             entry = {"code": code, "target": name, "kind": kind, "split": split}
             entry |= {"chosen": chosen, "ceiling": ceilings[split][name]}
-            if code == "s" and name in POSE_TARGETS:
-                entry["from_hiding"] = best_guess(hiding[test], targets[name][test])
+            if code == "s" and name in from_hiding:
+                entry["from_hiding"] = from_hiding[name]
             entries.append(entry | score(probe, targets[name], test, cluster, attempts[name]))
         return entries
 

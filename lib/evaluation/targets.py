@@ -45,12 +45,6 @@ def hides_attribute(sprites: Sprites) -> np.ndarray:
     return characters[place] > 1
 
 
-def best_guess(known: np.ndarray, target: np.ndarray) -> float:
-    """The best accuracy for the target (n,) of any rule that sees `known` (n,) bool alone."""
-    counts = [np.bincount(target[known == value], minlength=1).max() for value in (False, True)]
-    return sum(counts) / len(target)
-
-
 def unseen_poses(sprites: Sprites, seed: int) -> dict[str, np.ndarray]:
     """Image indices of train, validation and test: 60, 20 and 20 % of the poses."""
     return _split_units(sprites.pose, sprites.distinct, seed)

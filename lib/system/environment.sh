@@ -74,6 +74,7 @@ unset MPLBACKEND  # it keeps figures out of notebooks
 # glibc gives large tensors' memory back after every training step, which costs 14 %. So it keeps
 # up to 1 GiB. 32 MiB is the highest threshold that glibc before 2.35 takes.
 export MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_TOP_PAD_=268435456
-# Threads that spin long while they wait keep a busy core from the thread they wait for. So they soon
-# sleep: python -m benchmarks.load shows what that keeps. GNU OpenMP reads both names, others one.
+# Threads that spin long while they wait keep a busy core from the thread they wait for. So they
+# soon sleep: python -m benchmarks.load shows what that keeps. GNU OpenMP reads both names, others
+# one.
 export OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=1000

@@ -8,7 +8,6 @@ import pytest
 from lib.data.sprites import N_POSES, bayes_ceiling, split_sprites
 from lib.evaluation.targets import (
     IDENTITY_TARGETS,
-    best_guess,
     control_targets,
     hides_attribute,
     probe_targets,
@@ -62,10 +61,10 @@ def test_an_image_hides_an_attribute_if_another_character_has_the_same(few_sprit
     assert not hides_attribute(again).any()
 
 
-def test_best_guess_by_hand():
+def test_the_ceiling_of_one_known_property():
     known = np.array([True, True, True, False, False])
-    assert best_guess(known, np.array([0, 0, 1, 2, 2])) == pytest.approx(4 / 5)
-    assert best_guess(np.zeros(5, bool), np.array([0, 0, 1, 2, 2])) == pytest.approx(2 / 5)
+    assert bayes_ceiling(known, np.array([0, 0, 1, 2, 2])) == pytest.approx(4 / 5)
+    assert bayes_ceiling(np.zeros(5, bool), np.array([0, 0, 1, 2, 2])) == pytest.approx(2 / 5)
 
 
 def test_no_probe_is_tested_on_an_image_it_was_trained_on(few_sprites):
