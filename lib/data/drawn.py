@@ -8,8 +8,9 @@ How an image is made
      (60, 60) of materials and tones, 0 where it is empty. A layer depends on one attribute only.
   3. `_paint` stacks the layers of a character, the far ones first, and colours them.
 
-Characters come in twins that differ in the weapon alone. A weapon is out only in the middle of a
-thrust, a slash or a shot, so the other images of twins are equal to the bit. All arithmetic is on
+Characters come in twins that differ in the weapon alone: a bow, which is seen only in the middle of
+a shot, or a spear, which is seen only in the middle of a thrust or a slash. The other images of
+twins are equal to the bit. All arithmetic is on
 small numbers and rounds in one way (IEEE 754), so the images are the same on every machine.
 
 To add a hat: (1) add `"hat": ("none", "cone")` to `ATTRIBUTES`, before the weapon; (2) write
@@ -30,7 +31,7 @@ from tqdm import tqdm
 from lib.data.sprites import ACTIONS, N_POSES, POSES, SIZE, VIEWS, Sprites, distinct_images
 
 # Names this version of the images. Change it whenever an image changes; a test compares SHA-256.
-FINGERPRINT = "drawn 1ddb39a7babf059a7eb4ff7996859f292a89dd19f4248642ffc260b3a454ee33"
+FINGERPRINT = "drawn dc461c47b55400202c9e232e507d1b3b8f861be3e9787693264b3294412840b8"
 ATTRIBUTES = {  # the values of each, in the order of their numbers; the weapon comes last
     "skin": ("pale", "brown", "green"),
     "hair_style": ("short", "spiky", "long", "ponytail"),
@@ -38,7 +39,7 @@ ATTRIBUTES = {  # the values of each, in the order of their numbers; the weapon 
     "torso": ("tunic", "plate", "robe", "vest"),
     "arms": ("bare with bracers", "sleeves with pauldrons"),
     "legs": ("trousers and leather boots", "kilt and steel boots"),
-    "weapon": ("sword, and longbow to shoot", "spear, and short bow to shoot"),
+    "weapon": ("bow", "spear"),
 }
 MATERIALS = {  # RGB in plain light; "skin" and "hair" are the character's own
     "skin": ((240, 196, 158), (156, 102, 66), (134, 184, 96)),
@@ -99,7 +100,7 @@ MOVES = {
     "slash": """
          1   0   1   -6  -9   5    1 -10   1    0   0   0   0    0   0   0    0
          0  -1   0    3   2  -3    0  -9   4   -3   0   2   0    6   9  -8    0
-         0   0   0    5   3   2    1  -9   3   -3   0   3   0    8  10   5    0
+         0   0   0    5   3   2    1  -9   3   -3   0   3   0    8   8   6    0
          1   0   1    5  -2   8    2  -9   0   -4   0   4   0    5   1  12    0
          2   0   2   -4  -5   8    3  -8  -3   -5   0   5   0  -12  -3   8    0
          2   0   2   -8  -6   5    4  -8  -4   -5   0   5   0  -13  -4  -3    0""",
@@ -369,39 +370,30 @@ def draw_hair(canvas: np.ndarray, pose: Pose, value: int) -> None:
 
 
 def draw_weapon(canvas: np.ndarray, pose: Pose, value: int) -> None:
-    if not pose.armed:
+    """The bow in a shot, the spear in a thrust or a slash: each character has one of them."""
+    if not pose.armed or (pose.action == "shoot") != (value == 0):
         return
     hand, (ax, ay) = pose.hands[pose.action == "shoot"], pose.axis
 
     def along(share: float, bend: int = 0) -> Point:
         return round(hand[0] + share * ax - bend * pose.side), round(hand[1] + share * ay)
 
-    if pose.action == "shoot":
-        size = (1.0, 0.75)[value]
-        tips = along(-size, 4), along(size, 4)
-        nock = pose.hands[0] if pose.drawn and pose.side else between(*tips, 0.5)
-        canvas[limb(tips[0], nock, 0.5) | limb(nock, tips[1], 0.5)] = CODE["linen"] + MID
-        for tip, end in zip(tips, (-size, size), strict=True):
-            fill(
-                canvas,
-                limb(tip, along(end / 2, 1), 0.8) | limb(along(end / 2, 1), hand, 0.8),
-                ("wood", "gem")[value],
-            )
-        if pose.drawn:  # towards the viewer only the head of the arrow is seen
-            arrow = (
-                limb(nock, between(nock, hand, 1.3), 0.5)
-                if pose.side
-                else ellipse((hand[0], hand[1] - 2), 1, 1)
-            )
-            canvas[arrow] = CODE["blade"] + LIGHT
-    elif value == 0:
-        fill(canvas, limb(hand, along(1.1), 1), "blade")
-        fill(canvas, limb(along(-0.25), hand, 0.8), "leather")
-        (gx, gy), across, up = along(0.2), ay // 5, -ax // 5
-        fill(canvas, limb((gx - across, gy - up), (gx + across, gy + up), 0.8), "gold")
-    else:
-        fill(canvas, limb(along(-1), along(1), 0.6), "wood")
-        fill(canvas, limb(along(0.9), along(1.2), 1.5), "gem")
+    if pose.action != "shoot":
+        fill(canvas, limb(along(-1.3), along(1.1), 0.8), "wood")
+        fill(canvas, limb(along(1.1), along(1.3), 1.5), "gem")
+        return
+    tips = along(-1.25, 5), along(1.25, 5)
+    nock = pose.hands[0] if pose.drawn and pose.side else between(*tips, 0.5)
+    canvas[limb(tips[0], nock, 0.5) | limb(nock, tips[1], 0.5)] = CODE["linen"] + MID
+    for tip, end in zip(tips, (-0.6, 0.6), strict=True):
+        fill(canvas, limb(tip, along(end, 1), 0.8) | limb(along(end, 1), hand, 0.8), "wood")
+    if pose.drawn:  # towards the viewer only the head of the arrow is seen
+        arrow = (
+            limb(nock, between(nock, hand, 1.3), 0.5)
+            if pose.side
+            else ellipse((hand[0], hand[1] - 2), 1, 1)
+        )
+        canvas[arrow] = CODE["blade"] + LIGHT
 
 
 class Part(NamedTuple):

@@ -4,17 +4,19 @@ import numpy as np
 from sklearn.mixture import GaussianMixture
 
 COMPONENTS = (16, 64, 256)  # of the mixture; validation codes choose
+FITTED_CODES = 5_000  # training codes that the mixture is fitted to, at most
 REGULARISATION = 1e-4  # added to variances, so that none vanishes
 
 
 def fit_prior(z_train: np.ndarray, z_validation: np.ndarray, seed: int) -> GaussianMixture:
     """The mixture of normal distributions under which `z_validation` (m, Z) is most likely.
 
-    It is fitted to samples of q(z|x) on training images, `z_train` (n, Z). So it puts samples where
-    the decoder was trained, which N(0, I) does not.
+    It is fitted to a random part of `z_train` (n, Z), samples of q(z|x) on training images. So it
+    puts samples where the decoder was trained, which N(0, I) does not.
 
     Source: ex-post density estimation (Ghosh et al., ICLR 2020).
     """
+    z_train = np.random.default_rng(seed).permutation(z_train)[:FITTED_CODES]
     fitted = [
         GaussianMixture(k, reg_covar=REGULARISATION, random_state=seed).fit(z_train)
         for k in COMPONENTS

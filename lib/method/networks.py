@@ -67,12 +67,26 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     def __init__(self, z_features: nn.Module, s_features: nn.Module, image: nn.Module) -> None:
         super().__init__()
-        self.z_features = z_features
-        self.s_features = s_features
-        self.image = image
+        self.z_features, self.s_features, self.image = z_features, s_features, image
 
     def forward(self, z: Tensor, s: Tensor) -> Tensor:
         return self.image(torch.cat([self.z_features(z), self.s_features(s)], dim=1))
+
+
+class ModulatedDecoder(Decoder):
+    """Each code scales the features of the other, because what s changes depends on the pose.
+
+    Source: FiLM (Perez et al., AAAI 2018), in both directions and without its shift.
+    """
+
+    def __init__(self, *parts: nn.Module, width: int) -> None:
+        super().__init__(*parts)
+        self.z_gain, self.s_gain = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, z: Tensor, s: Tensor) -> Tensor:
+        h_z, h_s = self.z_features(z), self.s_features(s)
+        modulated = h_z * (1 + self.z_gain(h_s)), h_s * (1 + self.s_gain(h_z))
+        return self.image(torch.cat(modulated, dim=1))
 
 
 def published_networks(hp: HParams, size: int) -> tuple[AllPixels, Encoder, Decoder]:
@@ -93,7 +107,7 @@ def published_networks(hp: HParams, size: int) -> tuple[AllPixels, Encoder, Deco
 
 
 def dense_networks(hp: HParams, size: int) -> tuple[PrincipalComponents, Encoder, Decoder]:
-    """K coordinates to 768 features; each code to 512 features, both to 768, and to K.
+    """K coordinates to 768 features; each code to 512 features, together to 768, and to K.
 
     The networks compute with coordinates of more equal sizes (`lib.data.components.Scale`).
     """
@@ -105,7 +119,9 @@ def dense_networks(hp: HParams, size: int) -> tuple[PrincipalComponents, Encoder
     return (
         components,
         Encoder(nn.Sequential(components.to_encoder, *encoder), 768, hp),
-        Decoder(z_features, s_features, nn.Sequential(*decoder, components.from_decoder)),
+        ModulatedDecoder(
+            z_features, s_features, nn.Sequential(*decoder, components.from_decoder), width=512
+        ),
     )
 
 

@@ -89,7 +89,14 @@ def test_stored_networks_bring_their_components(fitted):
     other.load_state_dict(model.state_dict())
     x = to_float(unseen[:8])
     assert torch.equal(model.transfer(x, x.flip(0)), other.transfer(x, x.flip(0)))
-    assert torch.equal(other.decoder.image[-1].factors, other.components.deviations)
+    assert torch.equal(other.decoder.image[-1].factors, model.components.from_decoder.factors)
+
+
+def test_the_decoder_gives_coordinates_as_the_encoder_sees_them(fitted):
+    components, *_ = fitted
+    seen, given = components.to_encoder.factors, components.from_decoder.factors
+    torch.testing.assert_close(seen * given, (seen * given)[:1].expand(len(seen)))
+    torch.testing.assert_close(given.square().sum(), components.deviations.square().sum())
 
 
 def test_a_seed_gives_the_same_components_and_leaves_the_generator_alone(fitted):

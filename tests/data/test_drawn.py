@@ -57,7 +57,7 @@ def test_structure(sprites):
 
 def test_the_fingerprint_names_these_images(sprites):
     images = hashlib.sha256(sprites.images).hexdigest()
-    assert images == "0f682cd64a97df0c49ecb909fdf654369756d0e5c8caaf203b8fc92db60249a1", (
+    assert images == "dc461c47b55400202c9e232e507d1b3b8f861be3e9787693264b3294412840b8", (
         "give FINGERPRINT another value, too"
     )
     assert sprites.fingerprint == drawn.FINGERPRINT
