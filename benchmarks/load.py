@@ -9,6 +9,7 @@ those of GNU OpenMP, which torch uses on Linux.
 """
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -38,28 +39,38 @@ WAYS = {  # settings of OpenMP
 }
 CHOSEN = "spin 1,000 times"  # by lib/system/environment.sh
 SETTINGS = ("GOMP_SPINCOUNT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
-CHARACTERS = 24  # whose images are trained on
+CHARACTERS = 8  # whose images are trained on; each process finds their components anew
 VERSION = 1  # see `lib.report.results.VERSION`
 
 
-def training_rate(seconds: float) -> float:
-    """Pairs a second of preset `fast` in this process."""
+def training_rates(seconds: float) -> dict[str, float]:
+    """Pairs a second of preset `fast` in this process, quiet and beside a busy process."""
     hp = make_hparams("fast")
     images = draw_characters(character_labels()[:CHARACTERS])
     valid = torch.ones(CHARACTERS, N_POSES, dtype=torch.bool)
     torch.manual_seed(0)
     steps = our_steps(CycleVAE(hp), images, valid, hp, CPU)
-    return hp.batch_images / 2 / seconds_a_step(steps, seconds, WARM_UP)
+
+    def rate() -> float:
+        return hp.batch_images / 2 / seconds_a_step(steps, seconds, WARM_UP)
+
+    quiet = rate()
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        return {"quiet": quiet, "busy": rate()}
+    finally:
+        busy.kill()
+        busy.wait()
 
 
-def rate_in_process(way: str, seconds: float) -> float:
-    """`training_rate` of a process that waits in this way."""
+def rates_in_process(way: str, seconds: float) -> dict[str, float]:
+    """`training_rates` of a process that waits in this way."""
     kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
-    command = [sys.executable, "-P", "-m", "benchmarks.load", "--rate", str(seconds)]
+    command = [sys.executable, "-P", "-m", "benchmarks.load", "--rates", str(seconds)]
     ended = subprocess.run(command, env=kept | WAYS[way], capture_output=True, text=True)
     if ended.returncode:
         raise UserError(f"a timed process failed: {ended.stderr.strip()[-300:]}")
-    return float(ended.stdout)
+    return json.loads(ended.stdout)
 
 
 def measure(turns: int, seconds: float, say: Callable[[str], None] = print) -> dict:
@@ -67,13 +78,8 @@ def measure(turns: int, seconds: float, say: Callable[[str], None] = print) -> d
     rates: dict[str, dict[str, list[float]]] = {way: {"quiet": [], "busy": []} for way in WAYS}
     for turn in range(turns):
         for way, measured in rates.items():
-            measured["quiet"].append(rate_in_process(way, seconds))
-            busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-            try:
-                measured["busy"].append(rate_in_process(way, seconds))
-            finally:
-                busy.kill()
-                busy.wait()
+            for kind, rate in rates_in_process(way, seconds).items():
+                measured[kind].append(rate)
         say(f"turn {turn + 1} of {turns}")
     rows = {
         way: {kind: statistics.median(each) for kind, each in measured.items()}
@@ -130,10 +136,10 @@ def main() -> None:
     add("--turns", type=int, default=3, help="turns of each way (default: %(default)s)")
     add("--seconds", type=float, default=6.0, help="length of a turn (default: %(default)s)")
     add("--json", type=Path, metavar="PATH", help="also write the numbers there")
-    add("--rate", type=float, metavar="SECONDS", help="only print the rate of this process")
+    add("--rates", type=float, metavar="SECONDS", help="only print the rates of this process")
     options = parser.parse_args()
-    if options.rate:
-        print(training_rate(options.rate))
+    if options.rates:
+        print(json.dumps(training_rates(options.rates)))
         return
     result = describe(measure(options.turns, options.seconds))
     for cells in (result["tables"][0]["head"], *result["tables"][0]["rows"]):

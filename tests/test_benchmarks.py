@@ -269,13 +269,15 @@ def test_the_load_says_what_the_chosen_way_keeps_and_what_the_library_does():
 
 def test_each_way_is_timed_in_a_process_that_waits_so(monkeypatch):
     monkeypatch.setenv("GOMP_SPINCOUNT", "5")  # of the user
-    seen = []
+    seen, rates = [], '{"quiet": 7.5, "busy": 2.5}'
     monkeypatch.setattr(
         load.subprocess,
         "run",
-        lambda *_, env, **__: seen.append(env) or subprocess.CompletedProcess([], 0, "7.5", ""),
+        lambda *_, env, **__: seen.append(env) or subprocess.CompletedProcess([], 0, rates, ""),
     )
-    assert [load.rate_in_process(way, 1.0) for way in load.WAYS] == [7.5] * len(load.WAYS)
+    assert load.rates_in_process("one thread", 1.0) == {"quiet": 7.5, "busy": 2.5}
+    assert load.measure(1, 1.0, say=str)["ways"]["sleep at once"]["busy"] == 2.5
+    seen.pop(0)
     for way, environment in zip(load.WAYS.values(), seen, strict=True):
         assert {name: environment.get(name) for name in way} == way
         assert way or "GOMP_SPINCOUNT" not in environment

@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from lib.config import make_hparams
@@ -15,7 +16,7 @@ from lib.method.losses import (
     reparameterize,
     reverse_cycle_loss,
 )
-from lib.method.networks import CycleVAE, Latents
+from lib.method.networks import CycleVAE, Latents, ModulatedDecoder
 from lib.method.sampling import Batch, paired_characters, s_index, z_index
 from lib.method.schedules import Weights
 
@@ -80,6 +81,16 @@ def test_a_code_does_not_depend_on_the_images_it_is_encoded_with(preset):
     together, alone = model.encode(x), model.encode(x[:1])
     for a, b in zip(together, alone, strict=True):
         torch.testing.assert_close(a[:1], b, atol=1e-4, rtol=1e-4)
+
+
+def test_each_code_scales_the_features_of_the_other():
+    decoder = ModulatedDecoder(*(nn.Identity() for _ in range(3)), width=2)
+    for gain, factor in ((decoder.z_gain, 2.0), (decoder.s_gain, 3.0)):
+        nn.init.zeros_(gain.bias)
+        gain.weight.data = factor * torch.eye(2)
+    z, s = torch.tensor([[1.0, 2.0]]), torch.tensor([[5.0, 0.0]])
+    # z (1 + 2 s), then s (1 + 3 z)
+    assert decoder(z, s).tolist() == [[11.0, 2.0, 20.0, 0.0]]
 
 
 def test_kl_is_that_of_torch_distributions():
