@@ -120,6 +120,17 @@ def test_weapon_twins_differ_only_where_the_weapon_is_out(by_pose, sprites):
     assert 0.4 < (differ == 0).mean() < 0.6
 
 
+@pytest.mark.parametrize(("value", "actions"), [(0, ["shoot"]), (1, ["slash", "thrust"])])
+def test_a_weapon_is_seen_in_its_actions_alone(value, actions):
+    seen = set()
+    for action, view, frames in ANIMATIONS:
+        for frame in range(frames):
+            canvas = np.zeros((SIZE, SIZE), dtype=np.uint8)
+            drawn.draw_weapon(canvas, drawn.make_pose(action, view, frame), value)
+            seen |= {action} if canvas.any() else set()
+    assert sorted(seen) == actions
+
+
 def test_subset_equals_the_whole(by_pose, sprites):
     some = [3, 200, 383]
     again = draw_characters(sprites.labels[some]).reshape(-1, N_POSES, SIZE, SIZE, 3)
