@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.mixture import GaussianMixture
 
 COMPONENTS = (16, 64, 256)  # of the mixture; validation codes choose
-FITTED_CODES = 5_000  # training codes that the mixture is fitted to, at most
+FITTED_CODES = 10_000  # training codes that the mixture is fitted to, at most
 REGULARISATION = 1e-4  # added to variances, so that none vanishes
 
 
@@ -16,7 +16,8 @@ def fit_prior(z_train: np.ndarray, z_validation: np.ndarray, seed: int) -> Gauss
 
     Source: ex-post density estimation (Ghosh et al., ICLR 2020).
     """
-    z_train = np.random.default_rng(seed).permutation(z_train)[:FITTED_CODES]
+    # In float32, scikit-learn finds covariances that are not symmetric enough to sample from.
+    z_train = np.random.default_rng(seed).permutation(z_train)[:FITTED_CODES].astype(np.float64)
     fitted = [
         GaussianMixture(k, reg_covar=REGULARISATION, random_state=seed).fit(z_train)
         for k in COMPONENTS
