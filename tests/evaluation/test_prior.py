@@ -1,6 +1,7 @@
 """A fitted prior: it finds planted clusters, and validation chooses its size."""
 
 import numpy as np
+import pytest
 
 from lib.evaluation.prior import draw, fit_prior
 
@@ -37,3 +38,12 @@ def test_validation_codes_choose_the_size():
     one = [rng.normal(size=(n, 2)) for n in (700, 500)]
     assert fit_prior(*many, seed=0).n_components == 256
     assert fit_prior(*one, seed=0).n_components == 16
+
+
+@pytest.mark.filterwarnings("error")
+def test_codes_of_float32_on_a_plane_are_sampled_without_a_warning():
+    plane = np.random.default_rng(0).normal(size=(3_000, 2)) @ [[30.0, 0.0, 40.0], [0.0, 30.0, 9.0]]
+    codes = plane.astype(np.float32)
+    z = draw(fit_prior(codes, codes[:500], seed=0), 300, seed=1)
+    # the third value is a sum of the others
+    assert np.abs(z[:, 2] - z[:, 0] * 4 / 3 - z[:, 1] * 0.3).max() < 0.2
