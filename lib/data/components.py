@@ -72,7 +72,7 @@ class PrincipalComponents(nn.Module):
         self.register_buffer("deviations", torch.zeros(components))
         self.register_buffer("left", torch.zeros(()))
         # The encoder sees large coordinates smaller, but still larger than small ones. The decoder
-        # gives them as the encoder sees them, with the variance of the images in all.
+        # gives them in the same proportions; outputs of unit variance have that of the images.
         self.to_encoder, self.from_decoder = Scale(components), Scale(components)
 
     @torch.no_grad()
@@ -100,7 +100,7 @@ class PrincipalComponents(nn.Module):
         self.deviations = pad(singular / len(x) ** 0.5, (0, missing))
         self.to_encoder.factors = self.deviations.rsqrt().nan_to_num(posinf=0.0)
         roots = self.deviations.sqrt()
-        self.from_decoder.factors = roots * (self.deviations.norm() / roots.norm())
+        self.from_decoder.factors = roots * (self.deviations.norm() / roots.norm()).nan_to_num()
         x = to_float(images[order[-CHECKED_IMAGES:]])
         self.left = (self.image(self(x)) - x).square().flatten(1).sum(dim=1).mean()
 

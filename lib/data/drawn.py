@@ -10,8 +10,8 @@ How an image is made
 
 Characters come in twins that differ in the weapon alone: a bow, which is seen only in the middle of
 a shot, or a spear, which is seen only in the middle of a thrust or a slash. The other images of
-twins are equal to the bit. All arithmetic is on
-small numbers and rounds in one way (IEEE 754), so the images are the same on every machine.
+twins are equal to the bit. All arithmetic is on small numbers and rounds in one way (IEEE 754), so
+the images are the same on every machine.
 
 To add a hat: (1) add `"hat": ("none", "cone")` to `ATTRIBUTES`, before the weapon; (2) write
 `draw_hat(canvas, pose, value)`, which paints around `pose.head` with `fill`, and nothing for value
@@ -371,14 +371,15 @@ def draw_hair(canvas: np.ndarray, pose: Pose, value: int) -> None:
 
 def draw_weapon(canvas: np.ndarray, pose: Pose, value: int) -> None:
     """The bow in a shot, the spear in a thrust or a slash: each character has one of them."""
-    if not pose.armed or (pose.action == "shoot") != (value == 0):
+    has_bow, shoots = value == 0, pose.action == "shoot"
+    if not pose.armed or has_bow != shoots:
         return
-    hand, (ax, ay) = pose.hands[pose.action == "shoot"], pose.axis
+    hand, (ax, ay) = pose.hands[shoots], pose.axis
 
     def along(share: float, bend: int = 0) -> Point:
         return round(hand[0] + share * ax - bend * pose.side), round(hand[1] + share * ay)
 
-    if pose.action != "shoot":
+    if not shoots:
         fill(canvas, limb(along(-1.3), along(1.1), 0.8), "wood")
         fill(canvas, limb(along(1.1), along(1.3), 1.5), "gem")
         return

@@ -74,6 +74,15 @@ def test_fewer_images_than_components_are_kept_to_the_bit():
     assert np.array_equal(restored, images.numpy())
 
 
+def test_equal_images_have_no_component_and_are_restored():
+    images = torch.full((6, 60, 60, 3), 255, dtype=torch.uint8)  # 1.0, so their mean is exact
+    components = PrincipalComponents(4, 60)
+    components.fit(images, torch.arange(6), seed=0)
+    assert components.from_decoder.factors.isfinite().all()
+    restored = to_uint8(components.image(components(to_float(images))))
+    assert np.array_equal(restored, images.numpy())
+
+
 def test_rows_computed_once_are_those_computed_when_drawn(fitted):
     components, images, _ = fitted
     for draws in (1, 10**6):
