@@ -95,9 +95,9 @@ class HParams:
         1.0, "weight of the KL between z of matched images, in nats", published=0.0, low=0
     )
     agreement_from: float = setting(
-        0.3,
-        "share after which both agreements rise, over half of the training",
-        published=0.3,
+        0.6,
+        "share after which both agreements rise, until the end of the training",
+        published=0.6,
         low=0,
         high=1,
     )

@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 from lib.config import HParams
 
-AGREEMENT_RISE = 0.5  # share of the training
-
 
 def learning_rate(step: int, hp: HParams) -> float:
     """A linear warm-up over hp.lr_warmup steps; with hp.lr_decay, a linear decay to 0."""
@@ -24,9 +22,11 @@ def weights(step: int, hp: HParams) -> Weights:
     """Linear rises: z is used before it is penalised, and codes are learnt before they must agree.
 
     The weight of the KL term rises from 0 over the share hp.kl_warmup. Agreement rises from the
-    share hp.agreement_from on, over AGREEMENT_RISE.
+    share hp.agreement_from to the end. That is late, because an s that shows a weapon disagrees
+    with those of the images that hide it, so the weapon would not be learnt.
     """
     share = step / hp.steps
     kl = min(1.0, share / hp.kl_warmup) if hp.kl_warmup else 1.0
-    agreement = min(1.0, max(0.0, (share - hp.agreement_from) / AGREEMENT_RISE))
+    late = max(0.0, share - hp.agreement_from)
+    agreement = late and late / (1 - hp.agreement_from)
     return Weights(hp.kl_weight * kl, agreement)

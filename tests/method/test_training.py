@@ -98,8 +98,10 @@ def test_schedules():
     )
     kl = [scheduled(step, hp).kl for step in (0, 250, 900)]
     assert kl == pytest.approx([0, 2, 4])
-    agreement = [scheduled(step, hp).agreement for step in (0, 300, 550, 800, 999)]
-    assert agreement == pytest.approx([0, 0, 0.5, 1, 1])
+    agreement = [scheduled(step, hp).agreement for step in (0, 600, 700, 800, 1000)]
+    assert agreement == pytest.approx([0, 0, 0.25, 0.5, 1])
+    never = make_hparams("fast", images_seen=64_000, agreement_from=1)
+    assert [scheduled(step, never).agreement for step in (0, 999)] == [0, 0]
     published = make_hparams("paper")
     assert (
         learning_rate(0, published) == learning_rate(10**6, published) == 1e-4
