@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import cost, load, protocol, recipe, seeds, speed
+from benchmarks import cost, load, protocol, recipe, speed, study
 from lib.config import PRESETS, make_hparams
 from lib.data.sprites import N_POSES
 from lib.system import paths
@@ -155,72 +155,6 @@ def test_larger_images_are_the_sprites_over_and_over_with_every_pixel_repeated(
         )
 
 
-def measured(gain=1.0, leak=0.2, n=400, seed=0):
-    """What `benchmarks.seeds` measures of a training that beats retrieval by so many dB."""
-    rng = np.random.default_rng(0)
-    s, z = rng.integers(12, size=(2, n))
-    retrieval = 0.002 * np.exp(0.3 * rng.normal(size=12)[s])
-    noise = np.exp(0.01 * np.random.default_rng(seed).normal(size=n))
-    errors = {"swap": retrieval * noise / 10 ** (gain / 10), "reconstruction": retrieval / 2}
-    outfits = {"s_outfit": s, "z_outfit": z, "device": np.array("cpu")}
-    remembering = {"retrieval": retrieval, "retrieval_mean": retrieval / 1.2}
-    return {**errors, **remembering, **outfits, "leak of s": np.array([leak])}
-
-
-def test_trainings_on_a_split_give_paired_intervals():
-    trainings = [seeds.Training("drawn", "fast", "identity", 0, seed) for seed in range(3)]
-    gains = (1.0, 1.2, 0.8)
-    each = [measured(gain, seed=k) for k, gain in enumerate(gains)]
-    found = seeds.group(trainings, each)
-    rows = {row["what"]: row for row in found["rows"]}
-    paired, swap = rows["gain over retrieval, dB"], rows["swap, dB"]
-    assert paired["values"] == pytest.approx(gains, abs=0.02)
-    assert paired["mean"] == pytest.approx(1.0, abs=0.02)
-    low, high = paired["ci95"]
-    assert 0 < low < 1 - 4.3 * 0.2 / 3**0.5 + 0.1 and high > 1.3
-    assert np.diff(swap["ci95"]) > np.diff(paired["ci95"])  # identities differ, pairs do not
-    text = " ".join(seeds.seeds_finding([found]))
-    assert "Swaps beat the retrieval predictor there: the paired gain is 1.0 dB" in text
-    assert "Swaps are not shown to beat the retrieval mean predictor there" in text
-    worse = seeds.group(trainings, [measured(-1.0, seed=k) for k in range(3)])
-    text = " ".join(seeds.seeds_finding([worse]))
-    assert "Swaps are worse than the retrieval predictor there" in text
-    even = seeds.group(trainings, [measured(g, seed=k) for k, g in enumerate((0.3, -0.2, 0.0))])
-    assert "Swaps are not shown to beat the retrieval predictor" in " ".join(
-        seeds.seeds_finding([even])
-    )
-
-
-def test_a_probe_without_evidence_gives_no_mean_and_splits_stand_side_by_side():
-    trainings = [seeds.Training("drawn", "fast", "identity", 0, seed) for seed in range(2)]
-    silent = seeds.group(trainings, [measured(), measured(leak=np.nan)])
-    last = silent["rows"][-1]
-    assert last["values"] == [20, None] and last["mean"] is None and last["ci95"] is None
-    assert seeds.seeds_tables([silent])[0]["rows"][-1] == ["leak of s, %", "20.0", "–", "–", ""]
-    splits = [seeds.Training("drawn", "fast", "identity", k, 0) for k in (1, 2)]
-    others = seeds.group(splits, [measured(1.1), measured(0.7)])
-    assert others["columns"] == ["split 1", "split 2"]
-    assert all(row["mean"] is None for row in others["rows"])
-    content = seeds.describe([silent, others])
-    assert content["finding"][-1] == (
-        "On other splits by identity, one training each, the gain over retrieval is 1.1 dB and 0.7"
-        " dB."
-    )
-    head, rows = seeds.summary_table(content["groups"])
-    assert head[1:] == ["split by identity, 2 seeds"] and len(rows) == len(silent["rows"])
-
-
-def test_seeds_are_planned_on_one_split_then_on_others():
-    default, outfits, others = seeds.planned("drawn", "fast", 3, 2)
-    assert [(t.split, t.split_seed, t.seed) for t in default] == [
-        ("identity", 0, k) for k in range(3)
-    ]
-    assert {(t.split, t.split_seed) for t in outfits} == {("outfit", 0)}
-    assert [(t.split, t.split_seed, t.seed) for t in others] == [("identity", 1, 0)]
-    assert len({t.name for t in [*default, *outfits, *others]}) == 7
-    assert seeds.group(others, [measured(1.1)])["columns"] == ["split 1"]
-
-
 def test_the_recipe_names_the_changes_with_and_without_a_gain():
     rows = [("as published", 15.0, 0.0), ("a", 18.5, 3.5), ("b", 18.2, -0.3), ("c", 19.0, 0.8)]
     table = [
@@ -282,11 +216,11 @@ def test_each_way_is_timed_in_a_process_that_waits_so(monkeypatch):
         assert way or "GOMP_SPINCOUNT" not in environment
 
 
-@pytest.mark.parametrize("module", [seeds, recipe, cost, load, speed])
+@pytest.mark.parametrize("module", [study, recipe, cost, load, speed])
 def test_the_committed_text_follows_from_the_committed_numbers(module):
     name = module.__name__.rpartition(".")[2]
     content = json.loads((paths.ROOT / "benchmarks" / f"{name}.json").read_text())
-    again = module.describe(content["groups"] if module is seeds else content)
+    again = module.describe(content["runs"] if module is study else content)
     assert (again["finding"], again["tables"]) == (content["finding"], content["tables"])
     for table in content["tables"]:
         assert all(len(row) == len(table["head"]) for row in table["rows"])

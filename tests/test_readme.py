@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from benchmarks import cost, load, protocol, recipe, seeds, speed
+from benchmarks import cost, load, protocol, recipe, speed, study
 from lib.report.descriptions import DESCRIPTIONS
 from lib.report.findings import REMEMBERING
 from lib.report.numbers import (
@@ -123,12 +123,12 @@ def timings_table(runs):
     return table("one CPU core each", times, runs)
 
 
-def seeds_table(_):
-    groups = json.loads((ROOT / "benchmarks" / "seeds.json").read_text())["groups"]
-    return markdown(*seeds.summary_table(groups))
+def study_table(_):
+    groups = json.loads((ROOT / "benchmarks" / "study.json").read_text())["groups"]
+    return markdown(*study.presets_table(groups))
 
 
-TABLES = {"results": results_table, "seeds": seeds_table, "timings": timings_table}
+TABLES = {"results": results_table, "study": study_table, "timings": timings_table}
 
 
 def section(name):
@@ -156,7 +156,7 @@ def test_its_links_lead_to_files():
 def stored_results():
     """The stored numbers by their file, with the version that the code now has."""
     runs = {f"reports/_committed/{run}/results.json": VERSION for run in RUNS}
-    modules = (cost, load, protocol, recipe, seeds, speed)
+    modules = (cost, load, protocol, recipe, speed, study)
     names = {module: module.__name__.replace(".", "/") for module in modules}
     return runs | {f"{name}.json": module.VERSION for module, name in names.items()}
 

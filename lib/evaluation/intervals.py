@@ -11,7 +11,7 @@ same draws.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 DRAWS = 2_000
 TAIL = 0.025  # the share outside each end of an interval
@@ -70,36 +70,24 @@ def gain(error: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def training_interval(
-    values: np.ndarray,
-    cluster: np.ndarray,
-    other: np.ndarray | None = None,
-    reference: np.ndarray | None = None,
+    values: Sequence[float], intervals: Sequence[Sequence[float]], outfits: int
 ) -> tuple[float, float, float]:
-    """Mean of `values` over trainings and outfits, or their gain, and its 95 % interval.
+    """Mean of a value over trainings, and its 95 % interval over trainings and outfits.
 
-    The variance is the sum of two: between the trainings, from their means, and between the
-    outfits, by the bootstrap. Its degrees of freedom follow Satterthwaite (Biometrics Bulletin
-    1946). A bootstrap of three trainings would be too narrow.
-
-    Shapes: values and reference (k, n) for k trainings and the same n swaps; cluster, other (n,).
+    The variance is the sum of two: between the trainings, from their `values`, and between the
+    outfits, which all trainings share, from the bootstrap `intervals` of the trainings over them.
+    Its degrees of freedom follow Satterthwaite (Biometrics Bulletin 1946). A bootstrap of three
+    trainings would be too narrow.
     """
-
-    def statistic(*means: np.ndarray) -> np.ndarray:
-        return means[0] if reference is None else gain(*means)
-
-    rows = [values] if reference is None else [values, reference]
-    by_training = statistic(*(each.mean(axis=1) for each in rows))
-    count = len(np.unique(cluster if other is None else np.concatenate([cluster, other])))
-    weights = np.ones(values.shape[1])
-    draws = [_bootstrap_means(each.mean(axis=0), cluster, other, weights, 0) for each in rows]
-    mean = float(by_training.mean())
-    parts = [(float(np.nanvar(statistic(*draws))), count - 1)]
+    widths = np.diff(np.asarray(intervals), axis=1)
+    deviations = widths / (2 * ndtri(1 - TAIL))
+    parts = [(float(np.square(deviations).mean()), outfits - 1)]
     if len(values) > 1:
-        parts.append((float(np.var(by_training, ddof=1)) / len(values), len(values) - 1))
+        parts.append((float(np.var(values, ddof=1)) / len(values), len(values) - 1))
     total = sum(variance for variance, _ in parts)
     squares = sum(variance**2 / freedom for variance, freedom in parts)
     freedom = total**2 / squares if squares else 1.0
-    half = float(stdtrit(freedom, 1 - TAIL) * np.sqrt(total))
+    mean, half = float(np.mean(values)), float(stdtrit(freedom, 1 - TAIL) * np.sqrt(total))
     return mean, mean - half, mean + half
 
 

@@ -15,7 +15,7 @@ from lib.system.paths import ROOT, run_dir
 
 SECTIONS = ("data", "training", "swap", "interpolation", "probes")
 # measured once; the appendix of every report
-BENCHMARKS = ("seeds", "protocol", "recipe", "speed", "load", "cost")
+BENCHMARKS = ("study", "protocol", "recipe", "speed", "load", "cost")
 BENCHMARK_DIR = ROOT / "benchmarks"
 COMMITTED_DIR = ROOT / "reports" / "_committed"  # no run's folder: run names begin with a letter
 README_FIGURES = ("style_transfer_actions", "cycles", "probes")
@@ -78,6 +78,7 @@ def _add_benchmarks(results: dict, figures: Path) -> None:
         content = read_json(path, f"remove it, or measure it again (python -m benchmarks.{name})")
         if "finding" in content:  # else the benchmark is still running
             results["findings"][name] = content.pop("finding")
+            content.pop("runs", None)  # of the study: its groups sum them up
             results[name] = content
             if (figure := path.with_suffix(".svg")).exists():
                 figures.mkdir(exist_ok=True)

@@ -1,0 +1,163 @@
+"""The study: what it repeats, how a run fails, and what it says of paired seeds."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from benchmarks import study
+from benchmarks.study import LocalExecutor, Method, Training, is_current, run_all
+from lib.config import HParams
+from lib.system import paths
+from lib.system.files import write_json
+
+
+@pytest.fixture
+def reports(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "REPORTS", tmp_path)
+    monkeypatch.setenv("CYCLE_VAE_REPORTS", str(tmp_path))  # for processes that it starts
+    return tmp_path
+
+
+def training(method="fast", seed=0, source="drawn"):
+    return Training(method, source, "identity", 0, seed)
+
+
+def stored(method="fast", seed=0, source="drawn", **metrics):
+    each = training(method, seed, source)
+    settings = {name: getattr(each.hp, name) for name in HParams.__dataclass_fields__}
+    code = {"version": study.VERSION, "commit": "c"}
+    return {
+        **each._asdict(),
+        "settings": settings,
+        "data": "images",
+        "metrics": {"swap, dB": 30.0, **metrics},
+        "ci95": {},
+        "outfits": 30,
+        "code": code,
+    }
+
+
+def fails_or_succeeds(training, threads):
+    """Stands in for `study.work`, in a process of its own: seed 1 dies, seed 2 fails."""
+    if training.seed == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    outcome = {"failed": "the loss is not finite"} if training.seed == 2 else {"threads": threads}
+    write_json(paths.run_dir(training.name) / "outcome.json", outcome)
+
+
+def test_a_run_that_fails_does_not_stop_the_others(reports, capsys):
+    planned = [training(seed=seed) for seed in (1, 2, 0)]
+    left = paths.run_dir(planned[0].name) / "outcome.json"  # of a stopped call
+    write_json(left, {"threads": 1})
+    done = {}
+    failed = run_all(planned, LocalExecutor(2, fails_or_succeeds), done.__setitem__)
+    assert done == {planned[2]: {"threads": 1}}
+    assert failed == {planned[0]: "its process ended with -9", planned[1]: "the loss is not finite"}
+    last = capsys.readouterr().out.rstrip().splitlines()[-len(planned) :]
+    assert [line.split()[1] for line in last] == ["failed", "failed", "finished"]
+
+
+def test_the_progress_names_the_minutes_left(reports):
+    each, other = training(seed=0), training(seed=1)
+    half = each.hp.images_seen // 2
+    write_json(study.progress_path(each), {"images": half, "seconds": 600.0})
+    lines = study.progress_table([each, other], {each}, {other}, set()).splitlines()
+    assert lines[0].endswith(" 50%  10 min left") and lines[1].endswith("waiting")
+    write_json(study.progress_path(each), {"images": 2 * half, "seconds": 1200.0})
+    assert study.progress_table([each], {each}, set(), set()).endswith("measuring")
+
+
+def test_a_run_is_repeated_where_settings_data_or_version_differ(monkeypatch):
+    run = stored()
+    assert is_current(run, training(), "images")
+    assert not is_current(run, training(), "other images")
+    assert not is_current(run, training("reverse"), "images")
+    assert not is_current(stored("reverse"), training(), "images")
+    older = {**run, "settings": {k: v for k, v in run["settings"].items() if k != "mean_s"}}
+    assert is_current(older, training(), "images")  # mean_s has its default
+    monkeypatch.setitem(study.METHODS, "own", Method("", overrides={"mean_s": False}))
+    assert not is_current(older, training("own"), "images")
+    monkeypatch.setattr(study, "VERSION", study.VERSION + 1)
+    assert not is_current(run, training(), "images")
+
+
+def test_other_settings_have_another_folder(monkeypatch):
+    before = training().name
+    monkeypatch.setitem(study.METHODS, "fast", Method("", overrides={"z_dim": 9}))
+    assert training().name != before
+
+
+def runs_with(differences, metric="swap, dB"):
+    """Runs of `fast` that differ much by seed, and of `long`, which differ from them."""
+    levels = (20.0, 25.0, 30.0)
+    fast = [stored("fast", k, **{metric: levels[k]}) for k in range(3)]
+    other = [stored("long", k, **{metric: levels[k] + d}) for k, d in enumerate(differences)]
+    return fast + other
+
+
+@pytest.mark.parametrize(
+    ("differences", "sentence"),
+    [
+        ((0.9, 1.0, 1.1), "That is 1.00 dB (0.75–1.25) better than `fast`."),
+        ((-0.9, -1.0, -1.1), "That is 1.00 dB (0.75–1.25) worse than `fast`."),
+        (
+            (1.0, -1.0, 0.3),
+            "It is not shown that `long` and `fast` differ: 0.10 dB (-2.42 to 2.62).",
+        ),
+        ((1.0,), "One pair of runs says nothing about its difference to `fast`."),
+    ],
+)
+def test_differences_are_paired_by_seed(differences, sentence):
+    text = study.describe(runs_with(differences))["finding"]
+    assert text[-1] == sentence
+    assert text[0] == (
+        "Swaps of `fast`, 3 seeds, reach 25.0 (12.6–37.4) dB (drawn sprites, split by identity)."
+    )
+
+
+def test_a_metric_that_some_runs_lack_is_summarised_over_the_others():
+    runs = [stored(seed=0, leak=4.0), stored(seed=1), stored(seed=2, leak=6.0)]
+    entry = study.summaries(runs)["fast"]["metrics"]["leak"]
+    assert (entry["mean"], entry["n"]) == (5.0, 2)
+
+
+def test_swaps_have_an_interval_over_outfits_too():
+    runs = [stored("fast", k, **{"swap, dB": 30.0 + k / 10}) for k in range(3)]
+    alone = study.summaries(runs)["fast"]["metrics"]["swap, dB"]["ci95"]
+    for run in runs:
+        run["ci95"] = {"swap, dB": [29.0, 31.0]}
+    both = study.summaries(runs)["fast"]["metrics"]["swap, dB"]["ci95"]
+    assert np.diff(alone) < 0.6 and 2 < np.diff(both) < 2.4
+
+
+def test_each_source_has_a_table_and_the_csv_a_line_for_each_metric():
+    runs = [stored(source=source, seed=k) for source in ("drawn", "sprites") for k in range(2)]
+    content = study.describe(runs)
+    assert [table["caption"].split(",")[0] for table in content["tables"]] == [
+        "drawn sprites",
+        "2D Sprites",
+    ]
+    for table in content["tables"]:
+        assert all(len(row) == len(table["head"]) for row in table["rows"])
+    head, rows = study.presets_table(content["groups"])
+    assert head[1:] == ["drawn sprites, `fast`, 2 seeds", "2D Sprites, `fast`, 2 seeds"]
+    assert [len(row) for row in rows] == [3] * len(study.SHOWN)
+    lines = study.tidy(runs).splitlines()
+    assert lines[0].startswith("method,source,split") and len(lines) == 1 + len(runs)
+    assert lines[1] == 'fast,drawn,identity,0,0,"swap, dB",30,c'
+
+
+def test_a_run_is_measured_and_stored(few_sprites, reports, monkeypatch):
+    monkeypatch.setattr(study, "load_sprites", lambda source: few_sprites)
+    tiny = dict(images_seen=160, batch_images=8, lr_warmup=3, match_characters=4)
+    monkeypatch.setitem(study.METHODS, "smoke", Method("", "smoke", tiny))
+    outcome = study.execute(training("smoke"), 1)
+    assert is_current(json.loads(json.dumps(outcome)), training("smoke"), few_sprites.fingerprint)
+    metrics = outcome["metrics"]
+    assert 5 < metrics["swap, dB"] < 40 and 0 <= metrics["identity from s, %"] <= 100
+    assert study.read_progress(training("smoke")).images == 160
+    assert set(study.SHOWN) <= set(metrics)
+    assert outcome["curve"][-1][0] == 160
