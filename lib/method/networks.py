@@ -60,7 +60,9 @@ class Encoder(nn.Module):
         self.s_norm = nn.LayerNorm(hp.s_dim) if hp.normalize_s else nn.Identity()
 
     def forward(self, x: Tensor) -> Latents:
-        h = self.features(x).flatten(1)
+        return self.heads(self.features(x).flatten(1))
+
+    def heads(self, h: Tensor) -> Latents:
         return Latents(self.z_mu_head(h), self.z_logvar_head(h), self.s_norm(self.s_head(h)))
 
 

@@ -18,8 +18,8 @@ from lib.config import HParams
 from lib.data.sprites import Sprites
 from lib.method.networks import CycleVAE
 from lib.method.parallel import Share, mean_over_processes
+from lib.method.rivals.learner import Parts
 from lib.method.schedules import learning_rate
-from lib.method.step import Optimizers
 from lib.system.errors import UserError
 from lib.system.files import atomic_write, exclusive_lock
 from lib.system.paths import run_dir
@@ -91,13 +91,13 @@ class TrainingLog(contextlib.AbstractContextManager):
     def __init__(
         self,
         run: Run,
-        optimizers: Optimizers,
+        parts: Parts,
         generator: torch.Generator,
         share: Share,
         monitor: Monitor | None,
         on_log: OnLog | None,
     ) -> None:
-        self.run, self.optimizers, self.generator, self.share = run, optimizers, generator, share
+        self.run, self.parts, self.generator, self.share = run, parts, generator, share
         self.monitor, self.on_log = monitor, on_log
         self.terms: dict[str, list[Tensor]] = {}  # of the steps since the last row
         self.every = max(1, min(run.hp.steps // LOGGED_POINTS, LOGGED_STEPS))
@@ -145,7 +145,7 @@ class TrainingLog(contextlib.AbstractContextManager):
             )
         self._add_row(means)
         if save_now and not run.finished:
-            save_run(run, self.optimizers, self.generator)
+            save_run(run, self.parts, self.generator)
             self.saved = time.monotonic()
 
     def _mean_terms(self) -> dict[str, float]:
@@ -181,15 +181,13 @@ def _works(model: CycleVAE, x: Tensor) -> bool:
     return bool(model.decoder(z_mu, s).isfinite().all() and z_logvar.exp().isfinite().all())
 
 
-def save_run(
-    run: Run, optimizers: Optimizers | None = None, generator: torch.Generator | None = None
-) -> Path:
-    """Write `model.pt`; with optimizers and generator, `checkpoint.pt`, which can be resumed."""
+def save_run(run: Run, parts: Parts = (), generator: torch.Generator | None = None) -> Path:
+    """Write `model.pt`; with parts and a generator, `checkpoint.pt`, which can be resumed."""
     fields = {f.name: getattr(run, f.name) for f in dataclasses.fields(run) if f.name != "model"}
     state = fields | {"hp": dataclasses.asdict(run.hp), "weights": run.model.state_dict()}
     path = run.folder / ("model.pt" if generator is None else "checkpoint.pt")
     if generator is not None:
-        state["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]
+        state["parts"] = [part.state_dict() for part in parts]
         state["generator"] = generator.get_state()
     buffer = io.BytesIO()  # torch.save into a file would hide why it could not be written
     torch.save(state, buffer)
@@ -217,7 +215,7 @@ def load_run(name: str, device: torch.device | str = "cpu") -> Run:
     return Run(model=model.to(device, memory_format=torch.channels_last).eval(), **state)
 
 
-def resume(run: Run, optimizers: Optimizers, generator: torch.Generator) -> None:
+def resume(run: Run, parts: Parts, generator: torch.Generator) -> None:
     """Bring `run` to the state of its model.pt, else of its checkpoint.pt, if it has one.
 
     Raises: UserError where these have other settings, or are damaged.
@@ -233,8 +231,8 @@ def resume(run: Run, optimizers: Optimizers, generator: torch.Generator) -> None
     for name in ("step", "seconds", "history", "device", "matches"):
         setattr(run, name, state[name])
     if "generator" in state:
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        for part, saved in zip(parts, state["parts"], strict=True):
+            part.load_state_dict(saved)
         generator.set_state(state["generator"])
 
 
@@ -258,7 +256,7 @@ def _read(path: Path) -> dict:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         known = {f.name for f in dataclasses.fields(Run)} - {"model"} | {"weights"}
-        same = set(state) - {"optimizers", "generator"} == known
+        same = set(state) - {"parts", "generator"} == known
         same = same and set(state["hp"]) == {f.name for f in dataclasses.fields(HParams)}
         if same:
             state["hp"] = HParams(**state["hp"])

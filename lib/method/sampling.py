@@ -25,6 +25,7 @@ class Batch(NamedTuple):
     z_noise: Tensor  # (B, Z) ~ N(0, I), to sample z
     s_noise: Tensor | None = None  # (B, S) ~ N(0, I), added to s; None without hp.s_noise
     prior_z: Tensor | None = None  # (B/2, Z) ~ N(0, I); None in a step without a reverse cycle
+    image: Tensor | None = None  # (B,) the indices of the images, for methods that learn codes
 
 
 @dataclass
@@ -52,15 +53,15 @@ class Sampler:
         else:
             index, matched = sample_matched(self.valid, self.matches, size, groups, self.generator)
         index, matched = (part.chunk(self.world)[self.rank] for part in (index, matched))
-
-        x = self.read(self.images[index.flatten().to(device)])
+        image = index.flatten().to(device)
+        x = self.read(self.images[image])
         s_from = s_index(len(index), size, shift=1 + step % (size - 1)).to(device)
         z_from = z_index(matched, size).to(device)
         z_noise = self._normal(len(x), self.hp.z_dim)
         s_noise = self._normal(len(x), self.hp.s_dim) if self.hp.s_noise else None
         reverse = self.hp.reverse_weight and step % self.hp.reverse_every == 0
         prior_z = self._normal(len(index) // 2 * size, self.hp.z_dim) if reverse else None
-        return Batch(x, s_from, z_from, z_noise, s_noise, prior_z)
+        return Batch(x, s_from, z_from, z_noise, s_noise, prior_z, image)
 
     def _normal(self, n: int, size: int) -> Tensor:
         noise = torch.randn(n * self.world, size, generator=self.generator)

@@ -22,8 +22,7 @@ def weights(step: int, hp: HParams) -> Weights:
     """Linear rises: z is used before it is penalised, and codes are learnt before they must agree.
 
     The weight of the KL term rises from 0 over the share hp.kl_warmup. Agreement rises from the
-    share hp.agreement_from to the end. That is late, because an s that shows a weapon disagrees
-    with those of the images that hide it, so the weapon would not be learnt.
+    share hp.agreement_from to the end: before, it would suppress a weapon that many images hide.
     """
     share = step / hp.steps
     kl = min(1.0, share / hp.kl_warmup) if hp.kl_warmup else 1.0

@@ -8,9 +8,9 @@ import torch
 from lib.data.sprites import Sprites
 from lib.method.matching import find_matches
 from lib.method.parallel import batch_share, make_objective
+from lib.method.rivals.learner import CycleLearner, MakeLearner
 from lib.method.runs import Monitor, OnLog, Run, TrainingLog, resume, save_run, training_lock
 from lib.method.sampling import Sampler
-from lib.method.step import make_optimizers, train_step
 
 
 def fit(
@@ -20,10 +20,12 @@ def fit(
     device: torch.device,
     monitor: Monitor | None = None,
     on_log: OnLog | None = None,
+    make_learner: MakeLearner = CycleLearner,
 ) -> Run:
     """Train `run` on the images with indices `train`; continue it where it stopped.
 
-    `monitor` measures the model some 20 times. `on_log` receives each row of the history. In
+    `monitor` measures the model some 20 times. `on_log` receives each row of the history.
+    `make_learner` gives another method than that of the paper (`lib.method.rivals`). In
     torch.distributed each process calls this, and only the first writes, shows and monitors.
 
     Raises: UserError where settings differ, another process trains, or the loss is not finite.
@@ -31,9 +33,9 @@ def fit(
     hp, model, share = run.hp, run.model, batch_share(run.hp)
     with training_lock(run) if share.rank == 0 else contextlib.nullcontext():
         model.to(device, memory_format=torch.channels_last)
-        optimizers = make_optimizers(model, hp)
+        learner = make_learner(model, hp, len(sprites.images))
         generator = torch.Generator().manual_seed(run.seed)  # of all random numbers; resumed, too
-        resume(run, optimizers, generator)
+        resume(run, learner.parts, generator)
         model.train(not run.finished)
         if run.finished:
             return run
@@ -41,7 +43,7 @@ def fit(
         run.device = str(device)
         images, indices = torch.from_numpy(sprites.images).to(device), torch.from_numpy(train)
         valid = torch.from_numpy(sprites.mask(train))
-        with TrainingLog(run, optimizers, generator, share, monitor, on_log) as log:
+        with TrainingLog(run, learner.parts, generator, share, monitor, on_log) as log:
             log.show("finding components")
             if run.step == 0:
                 model.components.fit(images, indices, run.seed)
@@ -57,7 +59,7 @@ def fit(
                     log.show("training")
                 sampler.matches = run.matches
                 batch = sampler.draw(run.step)
-                terms = train_step(objective, optimizers, batch, run.step, hp)
+                terms = learner.step(objective, batch, run.step)
                 run.step += 1
                 log.add(terms, batch.x)
         model.eval()
