@@ -177,7 +177,7 @@ PRESETS: dict[str, dict[str, object]] = {
         if "published" in field.metadata
     },
     "fast": {},
-    "long": {"images_seen": 4_800_000},
+    "long": {"images_seen": 2_400_000},
     "smoke": {
         "components": 64,
         "images_seen": 3_200,
