@@ -5,8 +5,8 @@
 
 A run is one training of one method, and what was measured of it. A finished run stands in the JSON
 file and is not repeated; a stopped one goes on from its checkpoint in `reports/study-*/`. A run
-that fails is listed, and the others go on. Methods differ from `fast` in the settings that METHODS
-names. Differences to `fast` are paired by seed.
+that fails is listed, and the others go on. METHODS names the settings of each method. Differences
+between methods are paired by seed.
 """
 
 import argparse
@@ -14,27 +14,33 @@ import csv
 import dataclasses
 import hashlib
 import io
-import multiprocessing
+import json
 import os
-import time
 import traceback
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
+from benchmarks.executors import (
+    OUTCOME,
+    ClusterExecutor,
+    Executor,
+    LocalExecutor,
+    Progress,
+    progress_path,
+    run_all,
+)
 from lib.config import PRESETS, HParams, make_hparams
 from lib.data.sources import create_sprites
 from lib.data.sprites import SOURCES, SPLITS, Sprites, load_sprites, split_sprites
 from lib.evaluation import baselines, probes, swaps
 from lib.evaluation.codes import encode_all
 from lib.evaluation.intervals import t_interval, training_interval
+from lib.method.rivals.registry import LEARNERS
 from lib.method.runs import Run, new_run
 from lib.method.training import fit
 from lib.report.findings import REMEMBERING
@@ -55,27 +61,68 @@ from lib.system.devices import choose_device
 from lib.system.errors import UserError, cli_errors
 from lib.system.files import atomic_write, read_json, write_json
 from lib.system.paths import run_dir
-from lib.system.processes import end_with_parent, interrupts_blocked
 
 SOURCE_NAMES = {"sprites": "2D Sprites", "drawn": "drawn sprites"}
 VERSION = 1  # see `lib.report.results.VERSION`
-REFERENCE, TRIAL = "fast", "smoke"  # every method is compared with the first
-POLL_SECONDS, SHOWN_SECONDS = 2.0, 300.0  # from one look at the runs, one table to the next
+TRIAL = "smoke"
+STUDY_IMAGES = 400_000
 
 
 class Method(NamedTuple):
-    """A row of the study: a preset, and what is changed in it."""
+    """A row of the study: a preset with changes, perhaps another learner, and its reference."""
 
     meaning: str
-    preset: str = "fast"
     overrides: Mapping[str, object] = {}
+    learner: str = "cycle"  # see `lib.method.rivals.registry`
+    weight: float | None = None  # of the term that the learner adds
+    preset: str = "fast"
+    reference: str | None = "ours"  # the method that it is compared with
+    images: int | None = STUDY_IMAGES  # that it is trained on; None: as the preset
+
+    @property
+    def hp(self) -> HParams:
+        length = {} if self.images is None else {"images_seen": self.images}
+        return make_hparams(self.preset, **length, **self.overrides)
+
+    def make_learner(self, *arguments: object) -> object:
+        more = {} if self.weight is None else {"weight": self.weight}
+        return LEARNERS[self.learner](*arguments, **more)
 
 
+UNMATCHED = {"match_from": 1.0}
+REVERSE = {"reverse_weight": 10.0}
+SAMPLED_S = {**UNMATCHED, "normalize_s": False}
+NO_AGREEMENT = {"s_agreement": 0.0, "z_agreement": 0.0}
 METHODS = {
-    "fast": Method("preset fast"),
-    "long": Method("preset long", "long"),
-    "reverse": Method("with the reverse cycle", overrides={"reverse_weight": 10.0}),
-    TRIAL: Method("preset smoke, to try this command", TRIAL),
+    "fast": Method("preset fast", reference=None, images=None),
+    "long": Method("preset long", preset="long", reference="fast", images=None),
+    TRIAL: Method("preset smoke, to try this command", preset=TRIAL, reference=None, images=None),
+    "ours": Method("preset fast, on fewer images", reference=None),
+    "reverse": Method("and the reverse cycle", REVERSE),
+    "unmatched": Method("no matching", UNMATCHED),
+    "unmatched-reverse": Method("no matching, the reverse cycle", {**UNMATCHED, **REVERSE}),
+    "undetached": Method(
+        "the same, and its gradient is not detached", {**UNMATCHED, **REVERSE}, "undetached"
+    ),
+    "own-s": Method("s of the image itself: no exchange of s", learner="own_s"),
+    "autoencoder": Method(
+        "nothing is exchanged, no KL term, no agreement",
+        {**UNMATCHED, **NO_AGREEMENT, "kl_weight": 0.0, "s_noise": 0.0},
+        "own_s",
+    ),
+    "no-kl": Method("no KL term", {"kl_weight": 0.0}),
+    "no-agreement": Method("codes need not agree", NO_AGREEMENT),
+    "z-64": Method("z of 64", {"z_dim": 64}),
+    "z-512": Method("z of 512, as published", {"z_dim": 512}),
+    "published-rate": Method("Adam at 1e-4, as published", {"learning_rate": 1e-4}),
+    "mlvae": Method("ML-VAE (Bouchacourt et al., 2018)", SAMPLED_S, "mlvae"),
+    "gvae": Method("GVAE (Hosoya, 2019)", SAMPLED_S, "gvae"),
+    "vae": Method("a VAE that does not know the groups", SAMPLED_S, "vae"),
+    "lord": Method("LORD (Gabbay and Hoshen, 2020)", UNMATCHED, "lord", 1.0),
+    "adversarial": Method(
+        "an adversary on swaps (Mathieu et al., 2016)", UNMATCHED, "adversarial", 1.0
+    ),
+    "drnet": Method("an adversary on z (Denton and Birodkar, 2017)", UNMATCHED, "drnet", 1.0),
 }
 # of the tables: the metric, and its name and digits
 SHOWN = {
@@ -103,23 +150,23 @@ class Training(NamedTuple):
     @property
     def name(self) -> str:
         """Of its folder under reports/, another one for other settings."""
-        digest = hashlib.sha256(f"{VERSION} {self.hp}".encode()).hexdigest()[:6]
+        method = METHODS[self.method]
+        settings = f"{VERSION} {self.hp} {method.learner} {method.weight}"
+        digest = hashlib.sha256(settings.encode()).hexdigest()[:6]
         return "-".join(["study", *map(str, self), digest])
 
     @property
     def hp(self) -> HParams:
-        method = METHODS[self.method]
-        return make_hparams(method.preset, **method.overrides)
+        return METHODS[self.method].hp
 
 
-def execute(training: Training, threads: int) -> dict[str, object]:
+def execute(training: Training) -> dict[str, object]:
     """Train, or load what is trained, and measure.
 
     Returns: what the JSON file keeps of the run.
     """
-    torch.set_num_threads(threads)
-    method, source, split, split_seed, seed = training
-    sprites, hp = load_sprites(source), training.hp
+    name, source, split, split_seed, seed = training
+    method, sprites, hp = METHODS[name], load_sprites(source), training.hp
     parts = split_sprites(sprites, split, split_seed)
     watched = swaps.validation_swaps(sprites, parts["validation"], hp, split_seed)
 
@@ -127,12 +174,14 @@ def execute(training: Training, threads: int) -> dict[str, object]:
         done = Progress(int(row["images"]), row["seconds"])
         write_json(progress_path(training), done._asdict())
 
-    run = new_run(training.name, sprites, METHODS[method].preset, seed, hp, split, split_seed)
+    run = new_run(training.name, sprites, method.preset, seed, hp, split, split_seed)
     monitor = swaps.swap_monitor(sprites, watched)
-    run = fit(run, sprites, parts["train"], choose_device(), monitor, follow)
+    device = choose_device()
+    run = fit(run, sprites, parts["train"], device, monitor, follow, method.make_learner)
     return {
         **training._asdict(),
         "settings": dataclasses.asdict(hp),
+        "learner": [method.learner, method.weight],
         "data": sprites.fingerprint,
         "device": run.device,
         "seconds": run.seconds,
@@ -219,122 +268,27 @@ def is_current(stored: Mapping, training: Training, fingerprint: str) -> bool:
 
     A setting that is newer than the run had its default.
     """
+    method = METHODS[training.method]
     known = {field.name: field.default for field in dataclasses.fields(HParams)}
     settings = {**known, **stored["settings"]} == dataclasses.asdict(training.hp)
-    return settings and (stored["data"], stored["code"]["version"]) == (fingerprint, VERSION)
+    same_learner = stored["learner"] == [method.learner, method.weight]
+    same_data = (stored["data"], stored["code"]["version"]) == (fingerprint, VERSION)
+    return settings and same_learner and same_data
 
 
-class Progress(NamedTuple):
-    """How far a run is."""
-
-    images: int = 0
-    seconds: float = 0.0
-
-
-def progress_path(training: Training) -> Path:
-    return run_dir(training.name) / "progress.json"
-
-
-def read_progress(training: Training) -> Progress:
-    path = progress_path(training)
-    return Progress(**read_json(path, "remove it")) if path.exists() else Progress()
-
-
-def work(training: Training, threads: int) -> None:
-    """A process of one run: it writes outcome.json, and all that it prints into log.txt."""
-    end_with_parent()
+def work(training: Training) -> None:
+    """One run: it writes outcome.json, and all that it prints into log.txt."""
     folder = run_dir(training.name)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "log.txt", "a") as log, redirect_stdout(log), redirect_stderr(log):
         try:
-            outcome = execute(training, threads)
+            outcome = execute(training)
         except UserError as error:
             outcome = {"failed": str(error)}
         except Exception as error:
             traceback.print_exc()
             outcome = {"failed": f"{type(error).__name__}: {error} (see {folder / 'log.txt'})"}
-    write_json(folder / "outcome.json", outcome)
-
-
-class LocalExecutor:
-    """Gives each run a process with one thread; so many at once."""
-
-    def __init__(self, processes: int, work: Callable[[Training, int], None] = work) -> None:
-        self.pool, self.work = ThreadPoolExecutor(processes), work
-        self.running: dict[Training, multiprocessing.Process] = {}
-
-    def submit(self, training: Training) -> Future:
-        return self.pool.submit(self._run, training)
-
-    def _run(self, training: Training) -> dict[str, object]:
-        path = run_dir(training.name) / "outcome.json"
-        path.unlink(missing_ok=True)
-        context = multiprocessing.get_context("spawn")
-        process = context.Process(target=self.work, args=(training, 1), daemon=True)
-        with interrupts_blocked():
-            process.start()
-        self.running[training] = process
-        process.join()
-        del self.running[training]
-        if path.exists():
-            return read_json(path, "remove it")
-        return {"failed": f"its process ended with {process.exitcode}"}
-
-    def stop(self) -> None:
-        self.pool.shutdown(wait=False, cancel_futures=True)
-        for process in list(self.running.values()):
-            process.terminate()
-
-
-def run_all(
-    trainings: Sequence[Training], executor: LocalExecutor, store: Callable[[Training, dict], None]
-) -> dict[Training, str]:
-    """Run the trainings, `store` the outcome of each at once, and show the progress.
-
-    Returns: why each run failed that did.
-    """
-    futures = {executor.submit(training): training for training in trainings}
-    pending, failed, shown = set(futures), {}, -SHOWN_SECONDS
-    total = sum(training.hp.images_seen for training in trainings)
-    with tqdm(total=total, desc="study", unit="image", unit_scale=True, dynamic_ncols=True) as bar:
-        try:
-            while pending:
-                done, pending = wait(pending, POLL_SECONDS, FIRST_COMPLETED)
-                for future in done:
-                    training, outcome = futures[future], future.result()
-                    if "failed" in outcome:
-                        failed[training] = outcome["failed"]
-                    else:
-                        store(training, outcome)
-                if done or time.monotonic() - shown > SHOWN_SECONDS:
-                    waiting = {futures[future] for future in pending} - set(executor.running)
-                    bar.write(progress_table(trainings, executor.running, waiting, failed))
-                    shown = time.monotonic()
-                bar.update(sum(read_progress(training).images for training in trainings) - bar.n)
-        finally:
-            executor.stop()
-    return failed
-
-
-def progress_table(
-    trainings: Sequence[Training],
-    running: Collection[Training],
-    waiting: Collection[Training],
-    failed: Collection[Training],
-) -> str:
-    """A line for each run: its state and, while it trains, the minutes left."""
-    lines = []
-    for training in trainings:
-        images, seconds = read_progress(training)
-        state = "failed" if training in failed else "finished"
-        state = "waiting" if training in waiting else state
-        if training in running:
-            left = training.hp.images_seen - images
-            state = f"{images / training.hp.images_seen:4.0%}"
-            state += f"  {left * seconds / images / 60:.0f} min left" if images else ""
-            state = "measuring" if left <= 0 else state
-        lines.append(f"{training.name:40s} {state}")
-    return "\n".join(lines)
+    write_json(folder / OUTCOME, outcome)
 
 
 def groups_of(runs: Sequence[Mapping]) -> list[dict]:
@@ -351,21 +305,22 @@ def groups_of(runs: Sequence[Mapping]) -> list[dict]:
 def summaries(runs: Sequence[Mapping]) -> dict[str, dict]:
     """{method: {seeds, metrics: {name: {mean, ci95, n, difference}}}} of the runs of one split.
 
-    Intervals are over seeds, those of swaps and gains over outfits, too. The difference to
-    REFERENCE {mean, ci95, n} is that of runs with the same seed, and its interval is over seeds.
+    Intervals are over seeds, those of swaps and gains over outfits, too. The difference to the
+    method's reference {mean, ci95, n} is that of runs with the same seed, with an interval over
+    seeds.
     """
     by_method: dict[str, dict[int, Mapping]] = {}
     for run in runs:
         by_method.setdefault(run["method"], {})[run["seed"]] = run
-    reference = by_method.get(REFERENCE, {})
     found = {}
     for method in filter(by_method.get, METHODS):
         of_seed, metrics = by_method[method], {}
+        reference = by_method.get(METHODS[method].reference, {})
         for name in dict.fromkeys(name for run in of_seed.values() for name in run["metrics"]):
             present = {k: run for k, run in of_seed.items() if name in run["metrics"]}
             metrics[name] = over_seeds(name, list(present.values()))
             paired = [k for k in present if name in reference.get(k, {}).get("metrics", {})]
-            if method != REFERENCE and paired:
+            if paired:
                 differences = [
                     present[k]["metrics"][name] - reference[k]["metrics"][name] for k in paired
                 ]
@@ -450,20 +405,20 @@ def study_finding(groups: Sequence[Mapping]) -> list[str]:
                 f"Swaps of {heading(name, each)}, reach {shown(entry, 1)} dB ({split_name(group)})."
             )
             if difference := entry.get("difference"):
-                text.append(_compared(name, difference))
+                text.append(_compared(name, METHODS[name].reference, difference))
     return text
 
 
-def _compared(name: str, difference: Mapping) -> str:
+def _compared(name: str, reference: str, difference: Mapping) -> str:
     mean, interval = difference["mean"], difference["ci95"]
     if interval is None:
-        return f"One pair of runs says nothing about its difference to `{REFERENCE}`."
+        return f"One pair of runs says nothing about its difference to `{reference}`."
     if min(interval) > 0 or max(interval) < 0:
         ends = span(*(fixed(x, 2) for x in sorted(map(abs, interval))))
         better = "better" if mean > 0 else "worse"
-        return f"That is {fixed(abs(mean), 2)} dB ({ends}) {better} than `{REFERENCE}`."
+        return f"That is {fixed(abs(mean), 2)} dB ({ends}) {better} than `{reference}`."
     value = f"{fixed(mean, 2)} dB ({span(*(fixed(x, 2) for x in interval))})"
-    return f"It is not shown that `{name}` and `{REFERENCE}` differ: {value}."
+    return f"It is not shown that `{name}` and `{reference}` differ: {value}."
 
 
 def describe(runs: Sequence[Mapping]) -> dict:
@@ -490,6 +445,12 @@ def tidy(runs: Sequence[Mapping]) -> str:
     return text.getvalue()
 
 
+def make_executor(options: argparse.Namespace) -> Executor:
+    if options.executor == "local":
+        return LocalExecutor(work, options.processes or os.cpu_count() or 1)
+    return ClusterExecutor(work, "slurm", run_dir("study-jobs"), options.parameters)
+
+
 def main() -> None:
     prog, summary_line = "python -m benchmarks.study", (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(prog=prog, description=summary_line, allow_abbrev=False)
@@ -500,12 +461,15 @@ def main() -> None:
     add("--split-seed", type=int, default=0)
     add("--seeds", type=int, default=3, help="trainings of each method (default: %(default)s)")
     add("--first-seed", type=int, default=0, help="(default: %(default)s)")
-    add("--processes", type=int, help="runs at once, one core each (default: the cores)")
+    add("--executor", choices=("local", "slurm"), default="local", help="default: %(default)s")
+    add("--processes", type=int, help="local runs at once, one core each (default: the cores)")
+    add("--parameters", type=json.loads, default={}, metavar="JSON", help="of jobs, for submitit")
     add("--json", type=Path, metavar="PATH", required=True, help="results; a CSV lies beside them")
     options = parser.parse_args()
-    processes = options.processes or os.cpu_count() or 1
-    if min(options.seeds, processes) < 1:
+    if options.seeds < 1 or (options.processes or 1) < 1:
         raise UserError("--seeds and --processes must be at least 1")
+    if not isinstance(options.parameters, dict):
+        raise UserError(f"--parameters takes a JSON object, not {options.parameters}")
     for source in options.sources:
         create_sprites(source)
     prints = {source: load_sprites(source).fingerprint for source in options.sources}
@@ -533,7 +497,7 @@ def main() -> None:
             file.write(tidy(runs).encode())
 
     print(f"{len(planned) - len(missing)} of {len(planned)} runs are finished", flush=True)
-    failed = run_all(missing, LocalExecutor(processes), store) if missing else {}
+    failed = run_all(missing, make_executor(options), store) if missing else {}
     if kept:
         print("\n".join(describe(list(kept.values()))["finding"]))
     if failed:

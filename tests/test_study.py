@@ -6,11 +6,14 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 
-from benchmarks import study
-from benchmarks.study import LocalExecutor, Method, Training, is_current, run_all
+from benchmarks import executors, study
+from benchmarks.executors import OUTCOME, ClusterExecutor, LocalExecutor, run_all
+from benchmarks.study import Method, Training, is_current
 from lib.config import HParams
 from lib.system import paths
+from lib.system.errors import UserError
 from lib.system.files import write_json
 
 
@@ -32,6 +35,7 @@ def stored(method="fast", seed=0, source="drawn", **metrics):
     return {
         **each._asdict(),
         "settings": settings,
+        "learner": ["cycle", None],
         "data": "images",
         "metrics": {"swap, dB": 30.0, **metrics},
         "ci95": {},
@@ -40,34 +44,51 @@ def stored(method="fast", seed=0, source="drawn", **metrics):
     }
 
 
-def fails_or_succeeds(training, threads):
+def fails_or_succeeds(training):
     """Stands in for `study.work`, in a process of its own: seed 1 dies, seed 2 fails."""
     if training.seed == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    outcome = {"failed": "the loss is not finite"} if training.seed == 2 else {"threads": threads}
+    threads = {"threads": torch.get_num_threads()}
+    outcome = {"failed": "the loss is not finite"} if training.seed == 2 else threads
     write_json(paths.run_dir(training.name) / "outcome.json", outcome)
 
 
-def test_a_run_that_fails_does_not_stop_the_others(reports, capsys):
+def both_executors(folder):
+    return {
+        "local": LocalExecutor(fails_or_succeeds, 3),
+        "cluster": ClusterExecutor(fails_or_succeeds, "local", folder, {"timeout_min": 5}),
+    }
+
+
+@pytest.mark.parametrize(("name", "why"), [("local", "ended with -9"), ("cluster", "its job")])
+def test_a_run_that_fails_does_not_stop_the_others(reports, capsys, name, why):
     planned = [training(seed=seed) for seed in (1, 2, 0)]
-    left = paths.run_dir(planned[0].name) / "outcome.json"  # of a stopped call
+    left = paths.run_dir(planned[0].name) / OUTCOME  # of a stopped call
     write_json(left, {"threads": 1})
     done = {}
-    failed = run_all(planned, LocalExecutor(2, fails_or_succeeds), done.__setitem__)
-    assert done == {planned[2]: {"threads": 1}}
-    assert failed == {planned[0]: "its process ended with -9", planned[1]: "the loss is not finite"}
+    failed = run_all(planned, both_executors(reports / "jobs")[name], done.__setitem__)
+    assert list(done) == [planned[2]] and done[planned[2]]["threads"] >= 1
+    assert why in failed.pop(planned[0])
+    assert failed == {planned[1]: "the loss is not finite"}
     last = capsys.readouterr().out.rstrip().splitlines()[-len(planned) :]
     assert [line.split()[1] for line in last] == ["failed", "failed", "finished"]
+
+
+def test_a_cluster_that_is_not_there_is_named(reports):
+    with pytest.raises(UserError, match="the cluster cannot be used"):
+        ClusterExecutor(fails_or_succeeds, "slurm", reports, {})
+    with pytest.raises(UserError, match=r"the cluster cannot be used: .*unknown"):
+        ClusterExecutor(fails_or_succeeds, "local", reports, {"unknown": 1})
 
 
 def test_the_progress_names_the_minutes_left(reports):
     each, other = training(seed=0), training(seed=1)
     half = each.hp.images_seen // 2
-    write_json(study.progress_path(each), {"images": half, "seconds": 600.0})
-    lines = study.progress_table([each, other], {each}, {other}, set()).splitlines()
+    write_json(executors.progress_path(each), {"images": half, "seconds": 600.0})
+    lines = executors.progress_table([each, other], {each}, {other}, set()).splitlines()
     assert lines[0].endswith(" 50%  10 min left") and lines[1].endswith("waiting")
-    write_json(study.progress_path(each), {"images": 2 * half, "seconds": 1200.0})
-    assert study.progress_table([each], {each}, set(), set()).endswith("measuring")
+    write_json(executors.progress_path(each), {"images": 2 * half, "seconds": 1200.0})
+    assert executors.progress_table([each], {each}, set(), set()).endswith("measuring")
 
 
 def test_a_run_is_repeated_where_settings_data_or_version_differ(monkeypatch):
@@ -78,15 +99,19 @@ def test_a_run_is_repeated_where_settings_data_or_version_differ(monkeypatch):
     assert not is_current(stored("reverse"), training(), "images")
     older = {**run, "settings": {k: v for k, v in run["settings"].items() if k != "mean_s"}}
     assert is_current(older, training(), "images")  # mean_s has its default
-    monkeypatch.setitem(study.METHODS, "own", Method("", overrides={"mean_s": False}))
-    assert not is_current(older, training("own"), "images")
+    monkeypatch.setitem(study.METHODS, "other", Method("", {"mean_s": False}, images=None))
+    assert not is_current(older, training("other"), "images")
+    rival = Method("", learner="lord", images=None)
+    monkeypatch.setitem(study.METHODS, "other", rival)
+    assert not is_current(run, training("other"), "images")
+    assert is_current({**run, "learner": ["lord", None]}, training("other"), "images")
     monkeypatch.setattr(study, "VERSION", study.VERSION + 1)
     assert not is_current(run, training(), "images")
 
 
 def test_other_settings_have_another_folder(monkeypatch):
     before = training().name
-    monkeypatch.setitem(study.METHODS, "fast", Method("", overrides={"z_dim": 9}))
+    monkeypatch.setitem(study.METHODS, "fast", Method("", {"z_dim": 9}, images=None))
     assert training().name != before
 
 
@@ -153,11 +178,11 @@ def test_each_source_has_a_table_and_the_csv_a_line_for_each_metric():
 def test_a_run_is_measured_and_stored(few_sprites, reports, monkeypatch):
     monkeypatch.setattr(study, "load_sprites", lambda source: few_sprites)
     tiny = dict(images_seen=160, batch_images=8, lr_warmup=3, match_characters=4)
-    monkeypatch.setitem(study.METHODS, "smoke", Method("", "smoke", tiny))
-    outcome = study.execute(training("smoke"), 1)
+    monkeypatch.setitem(study.METHODS, "smoke", Method("", tiny, preset="smoke", images=None))
+    outcome = study.execute(training("smoke"))
     assert is_current(json.loads(json.dumps(outcome)), training("smoke"), few_sprites.fingerprint)
     metrics = outcome["metrics"]
     assert 5 < metrics["swap, dB"] < 40 and 0 <= metrics["identity from s, %"] <= 100
-    assert study.read_progress(training("smoke")).images == 160
+    assert executors.read_progress(training("smoke")).images == 160
     assert set(study.SHOWN) <= set(metrics)
     assert outcome["curve"][-1][0] == 160
