@@ -34,13 +34,13 @@ from benchmarks.executors import (
     progress_path,
     run_all,
 )
-from lib.config import PRESETS, HParams, make_hparams
+from benchmarks.methods import METHODS, STUDIED, TRIAL, chosen_methods
+from lib.config import PRESETS, HParams
 from lib.data.sources import create_sprites
 from lib.data.sprites import SOURCES, SPLITS, Sprites, load_sprites, split_sprites
 from lib.evaluation import baselines, probes, swaps
 from lib.evaluation.codes import encode_all
 from lib.evaluation.intervals import t_interval, training_interval
-from lib.method.rivals.registry import LEARNERS
 from lib.method.runs import Run, new_run
 from lib.method.training import fit
 from lib.report.findings import REMEMBERING
@@ -64,66 +64,8 @@ from lib.system.paths import run_dir
 
 SOURCE_NAMES = {"sprites": "2D Sprites", "drawn": "drawn sprites"}
 VERSION = 1  # see `lib.report.results.VERSION`
-TRIAL = "smoke"
-STUDY_IMAGES = 400_000
 
 
-class Method(NamedTuple):
-    """A row of the study: a preset with changes, perhaps another learner, and its reference."""
-
-    meaning: str
-    overrides: Mapping[str, object] = {}
-    learner: str = "cycle"  # see `lib.method.rivals.registry`
-    weight: float | None = None  # of the term that the learner adds
-    preset: str = "fast"
-    reference: str | None = "ours"  # the method that it is compared with
-    images: int | None = STUDY_IMAGES  # that it is trained on; None: as the preset
-
-    @property
-    def hp(self) -> HParams:
-        length = {} if self.images is None else {"images_seen": self.images}
-        return make_hparams(self.preset, **length, **self.overrides)
-
-    def make_learner(self, *arguments: object) -> object:
-        more = {} if self.weight is None else {"weight": self.weight}
-        return LEARNERS[self.learner](*arguments, **more)
-
-
-UNMATCHED = {"match_from": 1.0}
-REVERSE = {"reverse_weight": 10.0}
-SAMPLED_S = {**UNMATCHED, "normalize_s": False}
-NO_AGREEMENT = {"s_agreement": 0.0, "z_agreement": 0.0}
-METHODS = {
-    "fast": Method("preset fast", reference=None, images=None),
-    "long": Method("preset long", preset="long", reference="fast", images=None),
-    TRIAL: Method("preset smoke, to try this command", preset=TRIAL, reference=None, images=None),
-    "ours": Method("preset fast, on fewer images", reference=None),
-    "reverse": Method("and the reverse cycle", REVERSE),
-    "unmatched": Method("no matching", UNMATCHED),
-    "unmatched-reverse": Method("no matching, the reverse cycle", {**UNMATCHED, **REVERSE}),
-    "undetached": Method(
-        "the same, and its gradient is not detached", {**UNMATCHED, **REVERSE}, "undetached"
-    ),
-    "own-s": Method("s of the image itself: no exchange of s", learner="own_s"),
-    "autoencoder": Method(
-        "nothing is exchanged, no KL term, no agreement",
-        {**UNMATCHED, **NO_AGREEMENT, "kl_weight": 0.0, "s_noise": 0.0},
-        "own_s",
-    ),
-    "no-kl": Method("no KL term", {"kl_weight": 0.0}),
-    "no-agreement": Method("codes need not agree", NO_AGREEMENT),
-    "z-64": Method("z of 64", {"z_dim": 64}),
-    "z-512": Method("z of 512, as published", {"z_dim": 512}),
-    "published-rate": Method("Adam at 1e-4, as published", {"learning_rate": 1e-4}),
-    "mlvae": Method("ML-VAE (Bouchacourt et al., 2018)", SAMPLED_S, "mlvae"),
-    "gvae": Method("GVAE (Hosoya, 2019)", SAMPLED_S, "gvae"),
-    "vae": Method("a VAE that does not know the groups", SAMPLED_S, "vae"),
-    "lord": Method("LORD (Gabbay and Hoshen, 2020)", UNMATCHED, "lord", 1.0),
-    "adversarial": Method(
-        "an adversary on swaps (Mathieu et al., 2016)", UNMATCHED, "adversarial", 1.0
-    ),
-    "drnet": Method("an adversary on z (Denton and Birodkar, 2017)", UNMATCHED, "drnet", 1.0),
-}
 # of the tables: the metric, and its name and digits
 SHOWN = {
     "swap, dB": 1,
@@ -190,41 +132,41 @@ def execute(training: Training) -> dict[str, object]:
             for row in run.history
             if "validation_swap" in row
         ],
-        **measure(run, sprites, parts),
+        **measure(run, sprites, parts, method.only_validation),
         "code": origin(VERSION),
     }
 
 
 def measure(
-    run: Run, sprites: Sprites, parts: Mapping[str, np.ndarray]
-) -> dict[str, dict[str, object]]:
-    """The metrics of a trained run: errors of test swaps in dB, accuracies and leaks in %.
+    run: Run, sprites: Sprites, parts: Mapping[str, np.ndarray], only_validation: bool
+) -> dict[str, object]:
+    """The metrics of a trained run: errors of swaps in dB, accuracies and leaks in %.
 
     Returns: {"metrics": {name: value}, "ci95": {name: [low, high]} of some of them, over so many
         "outfits"}.
     """
-    model, hp, seed = run.model, run.hp, run.split_seed
+    hp, seed = run.hp, run.split_seed
     codes = encode_all(run, sprites)
-    chosen = swaps.sample_swaps(sprites, parts["test"], hp.swap_samples, seed)
-    predict = swaps.swap_predictor(model, codes, chosen)
-    score, errors = swaps.swap_scores(sprites, chosen, predict)
-    found = {"swap, dB": score["psnr"], "swap, SSIM": score["ssim"]}
-    ci95 = {"swap, dB": psnr_interval(score)}
 
-    def decibels(which: swaps.Swaps, predict: swaps.Predict) -> float:
+    def decibels(which: swaps.Swaps, s_images: np.ndarray | None = None) -> float:
+        predict = swaps.swap_predictor(run.model, codes, which, s_images)
         return swaps.psnr(swaps.errors_in_chunks(sprites, which, predict)[:, 0].mean())
 
-    several = swaps.several_s_images(chosen, seed)
-    four = swaps.swap_predictor(model, codes, chosen, several)
-    found["swap with s from four images, dB"] = decibels(chosen, four)
-    plain_swaps = chosen.reconstructions
-    found["reconstruction, dB"] = decibels(
-        plain_swaps, swaps.swap_predictor(model, codes, plain_swaps)
-    )
     validation = swaps.sample_swaps(sprites, parts["validation"], hp.swap_samples, seed)
-    found["validation swap, dB"] = decibels(
-        validation, swaps.swap_predictor(model, codes, validation)
-    )
+    found = {"validation swap, dB": decibels(validation)}
+    if only_validation:
+        return {"metrics": found, "ci95": {}, "outfits": 0}
+    chosen = swaps.sample_swaps(sprites, parts["test"], hp.swap_samples, seed)
+    predict = swaps.swap_predictor(run.model, codes, chosen)
+    score, errors = swaps.swap_scores(sprites, chosen, predict)
+    ci95 = {"swap, dB": psnr_interval(score)}
+    found |= {
+        "swap, dB": score["psnr"],
+        "swap, SSIM": score["ssim"],
+        "swap with s from four images, dB": decibels(chosen, swaps.several_s_images(chosen, seed)),
+        "reconstruction, dB": decibels(chosen.reconstructions),
+        "KL, nats": run.history[-1]["kl"],
+    }
     watched = swaps.validation_swaps(sprites, parts["validation"], hp, seed)["validation_swap"]
     neighbours = baselines.choose_neighbours(sprites, parts["train"], watched)
     simple = baselines.predictors(sprites, parts["train"], chosen, neighbours)
@@ -233,11 +175,9 @@ def measure(
         gain = swaps.paired_gain(sprites, chosen, errors, others)
         name = f"gain over {plain(name)}, dB"
         found[name], ci95[name] = gain["db"], gain["ci95"]
-    for name, part in swaps.part_scores(
-        sprites, chosen.first(hp.swap_samples // 2), predict
-    ).items():
+    few = chosen.first(hp.swap_samples // 2)
+    for name, part in swaps.part_scores(sprites, few, predict).items():
         found[f"{name} nearer to the s image, %"] = 100 * part["score"]
-    found["KL, nats"] = run.history[-1]["kl"]
     found |= read_codes(probes.fit_all(codes._asdict(), sprites, parts, hp, seed))
     outfits = len(np.unique(np.concatenate(chosen.outfits(sprites))))
     return {"metrics": found, "ci95": ci95, "outfits": outfits}
@@ -423,7 +363,7 @@ def _compared(name: str, reference: str, difference: Mapping) -> str:
 
 def describe(runs: Sequence[Mapping]) -> dict:
     """The content of the JSON file: all runs, and what the report shows of them."""
-    groups = groups_of(runs)
+    groups = groups_of([run for run in runs if run["method"] in STUDIED])
     return {
         "runs": list(runs),
         "groups": groups,
@@ -456,7 +396,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog=prog, description=summary_line, allow_abbrev=False)
     add = parser.add_argument
     add("--sources", nargs="+", choices=SOURCES, default=["drawn"])
-    add("--methods", nargs="+", choices=tuple(METHODS), default=[m for m in METHODS if m != TRIAL])
+    add("--methods", nargs="+", metavar="METHOD", default=[], help="default: all of the study")
+    add("--search", nargs="+", metavar="METHOD", default=[], help="what chooses settings of rivals")
     add("--split", choices=SPLITS, default="identity")
     add("--split-seed", type=int, default=0)
     add("--seeds", type=int, default=3, help="trainings of each method (default: %(default)s)")
@@ -470,6 +411,7 @@ def main() -> None:
         raise UserError("--seeds and --processes must be at least 1")
     if not isinstance(options.parameters, dict):
         raise UserError(f"--parameters takes a JSON object, not {options.parameters}")
+    methods = chosen_methods(options.methods, options.search)
     for source in options.sources:
         create_sprites(source)
     prints = {source: load_sprites(source).fingerprint for source in options.sources}
@@ -477,7 +419,7 @@ def main() -> None:
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     planned = [
         Training(method, source, options.split, options.split_seed, seed)
-        for seed, source, method in product(seeds, options.sources, options.methods)
+        for seed, source, method in product(seeds, options.sources, methods)
     ]
     kept = {}
     if options.json.exists():

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import executors, study
+from benchmarks import executors, methods, study
 from benchmarks.executors import OUTCOME, ClusterExecutor, LocalExecutor, run_all
-from benchmarks.study import Method, Training, is_current
+from benchmarks.methods import Method
+from benchmarks.study import Training, is_current
 from lib.config import HParams
 from lib.system import paths
 from lib.system.errors import UserError
@@ -99,10 +100,10 @@ def test_a_run_is_repeated_where_settings_data_or_version_differ(monkeypatch):
     assert not is_current(stored("reverse"), training(), "images")
     older = {**run, "settings": {k: v for k, v in run["settings"].items() if k != "mean_s"}}
     assert is_current(older, training(), "images")  # mean_s has its default
-    monkeypatch.setitem(study.METHODS, "other", Method("", {"mean_s": False}, images=None))
+    monkeypatch.setitem(methods.METHODS, "other", Method("", {"mean_s": False}, images=None))
     assert not is_current(older, training("other"), "images")
     rival = Method("", learner="lord", images=None)
-    monkeypatch.setitem(study.METHODS, "other", rival)
+    monkeypatch.setitem(methods.METHODS, "other", rival)
     assert not is_current(run, training("other"), "images")
     assert is_current({**run, "learner": ["lord", None]}, training("other"), "images")
     monkeypatch.setattr(study, "VERSION", study.VERSION + 1)
@@ -111,8 +112,22 @@ def test_a_run_is_repeated_where_settings_data_or_version_differ(monkeypatch):
 
 def test_other_settings_have_another_folder(monkeypatch):
     before = training().name
-    monkeypatch.setitem(study.METHODS, "fast", Method("", {"z_dim": 9}, images=None))
+    monkeypatch.setitem(methods.METHODS, "fast", Method("", {"z_dim": 9}, images=None))
     assert training().name != before
+
+
+def test_a_search_covers_rates_and_weights_and_reads_validation_alone():
+    names = methods.chosen_methods([], ["mlvae", "drnet"])
+    assert len(set(names)) == 2 * 9
+    found = [methods.METHODS[name] for name in names]
+    assert all(method.only_validation for method in found)
+    rates = {(method.hp.learning_rate, method.hp.kl_weight) for method in found[:9]}
+    assert len(rates) == 9 and {method.weight for method in found[9:]} == {1.0, 10.0, 100.0}
+    assert methods.chosen_methods([], []) == methods.STUDIED
+    with pytest.raises(UserError, match="there is no method 'mlva'"):
+        methods.chosen_methods(["mlva"], [])
+    with pytest.raises(UserError, match="'fast' has no search"):
+        methods.chosen_methods([], ["fast"])
 
 
 def runs_with(differences, metric="swap, dB"):
@@ -178,7 +193,7 @@ def test_each_source_has_a_table_and_the_csv_a_line_for_each_metric():
 def test_a_run_is_measured_and_stored(few_sprites, reports, monkeypatch):
     monkeypatch.setattr(study, "load_sprites", lambda source: few_sprites)
     tiny = dict(images_seen=160, batch_images=8, lr_warmup=3, match_characters=4)
-    monkeypatch.setitem(study.METHODS, "smoke", Method("", tiny, preset="smoke", images=None))
+    monkeypatch.setitem(methods.METHODS, "smoke", Method("", tiny, preset="smoke", images=None))
     outcome = study.execute(training("smoke"))
     assert is_current(json.loads(json.dumps(outcome)), training("smoke"), few_sprites.fingerprint)
     metrics = outcome["metrics"]
