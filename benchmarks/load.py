@@ -40,7 +40,7 @@ WAYS = {  # settings of OpenMP
 CHOSEN = "spin 1,000 times"  # by lib/system/environment.sh
 SETTINGS = ("GOMP_SPINCOUNT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
 CHARACTERS = 8  # to train on; few, because every timed process finds principal components
-VERSION = 1  # see `lib.report.results.VERSION`
+VERSION = 2  # see `lib.report.results.VERSION`
 
 
 def training_rates(seconds: float) -> dict[str, float]:
