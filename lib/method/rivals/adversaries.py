@@ -29,6 +29,7 @@ class Adversary(Learner):
         self.optimizer = adam([*model.encoder.parameters(), *model.decoder.parameters()], hp)
         self.discriminator_optimizer = adam(list(self.extra.parameters()), hp)
         self.parts = self.optimizer, self.discriminator_optimizer, self.extra
+        self.similarity_weight = 0.0  # of two s of a character
 
     def step(self, objective: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         for optimizer in (self.optimizer, self.discriminator_optimizer):
@@ -51,6 +52,7 @@ class Adversary(Learner):
         kl = kl_to_standard_normal(z_mu, z_logvar).mean()
         seen, penalty = self.penalty(model, batch, z_mu, z, s)
         loss = hp.reconstruction_weight * reconstruction + weights.kl * kl
+        loss = loss + self.similarity_weight * squared_error(s, s[batch.s_index])
         left = model.components.left
         terms = {"reconstruction": reconstruction + left, "kl": kl, "adversary": penalty}
         return loss + self.weight * penalty, terms, seen
@@ -66,7 +68,7 @@ class ImageAdversary(Adversary):
 
     It knows pairs of true images of one character. A swap between characters must pass for one.
 
-    Source: Mathieu et al. (NIPS 2016), section 3.
+    Source: Mathieu et al. (NIPS 2016), its adversarial term for swaps.
     """
 
     def __init__(self, model: CycleVAE, hp: HParams, images: int, weight: float = 1.0) -> None:
@@ -105,12 +107,15 @@ class PairOfImages(nn.Module):
 class PoseAdversary(Adversary):
     """A discriminator says whether two z come from one character. z must leave it undecided.
 
-    Source: Denton and Birodkar (NIPS 2017), equations 3 and 4.
+    The s of two images of a character must be similar, which counts by hp.s_agreement.
+
+    Source: DrNet, Denton and Birodkar (NIPS 2017), equations 2 to 4.
     """
 
     def __init__(self, model: CycleVAE, hp: HParams, images: int, weight: float = 1.0) -> None:
         layers = dense_layer(2 * hp.z_dim, WIDTH), dense_layer(WIDTH, WIDTH), nn.Linear(WIDTH, 1)
         super().__init__(model, hp, nn.Sequential(*layers), weight)
+        self.similarity_weight = hp.s_agreement
 
     def penalty(
         self, model: CycleVAE, batch: Batch, z_mu: Tensor, z: Tensor, s: Tensor

@@ -20,7 +20,7 @@ class MultiLevelVAE(Learner):
 
         sum_i E [ -log p(x_i | z_i, s) ] + KL(q(z_i | x_i) || N(0, I)) + KL(q(s | group) || N(0, I))
 
-    Source: Bouchacourt et al. (AAAI 2018), equations 5 and 6.
+    Source: Bouchacourt et al. (AAAI 2018), the group evidence lower bound.
     """
 
     def __init__(self, model: CycleVAE, hp: HParams, images: int) -> None:
@@ -56,7 +56,7 @@ class MultiLevelVAE(Learner):
 class GroupVAE(MultiLevelVAE):
     """GVAE: q(s | group) has the mean of the means, and of the variances, of its images.
 
-    Source: Hosoya (IJCAI 2019), section 3.
+    Source: Hosoya (IJCAI 2019), the posterior of a group.
     """
 
     def combine(self, s_mu: Tensor, s_logvar: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ class LatentOptimization(Learner):
 
     Then the encoder learns to give these codes, which counts by `weight`, and the image.
 
-    Source: Gabbay and Hoshen (ICLR 2020), equations 4 and 6.
+    Source: Gabbay and Hoshen (ICLR 2020), its two stages.
     """
 
     def __init__(self, model: CycleVAE, hp: HParams, images: int, weight: float = 1.0) -> None:
