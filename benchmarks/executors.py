@@ -51,10 +51,14 @@ class Executor:
 
     def _follow(self, training: Training) -> dict[str, object]:
         path = run_dir(training.name) / OUTCOME
-        path.unlink(missing_ok=True)  # of an earlier call
-        why = self._run(training)
-        self.running.pop(training, None)
-        return read_json(path, "remove it") if path.exists() else {"failed": why}
+        try:
+            path.unlink(missing_ok=True)  # of an earlier call
+            why = self._run(training)
+            return read_json(path, "remove it") if path.exists() else {"failed": why}
+        except Exception as error:  # the other runs go on
+            return {"failed": f"{type(error).__name__}: {error}"}
+        finally:
+            self.running.pop(training, None)
 
     def _run(self, training: Training) -> str:
         """Returns, when the run has ended, how it ended."""
@@ -75,6 +79,8 @@ class LocalExecutor(Executor):
         with interrupts_blocked():
             process.start()
         self.running[training] = process
+        if self.stopped:  # in the meantime
+            process.terminate()
         process.join()
         return f"its process ended with {process.exitcode}"
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
@@ -78,8 +77,3 @@ def descend(optimizer: Adam, loss: Tensor) -> None:
 def squared_error(x_hat: Tensor, x: Tensor) -> Tensor:
     """() summed over the values of an image, a mean over the batch."""
     return (x_hat - x).square().flatten(1).sum(dim=1).mean()
-
-
-def unit(size: int, like: Tensor) -> Tensor:
-    """(size,) the numbers 0, 1, ... on the device of a tensor."""
-    return torch.arange(size, device=like.device)

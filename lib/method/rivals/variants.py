@@ -2,11 +2,12 @@
 
 import dataclasses
 
+import torch
 from torch import Tensor, nn
 
 from lib.config import HParams
 from lib.method.networks import CycleVAE
-from lib.method.rivals.learner import CycleLearner, descend, unit
+from lib.method.rivals.learner import CycleLearner, descend
 from lib.method.sampling import Batch, paired_characters
 from lib.method.step import train_step
 
@@ -41,5 +42,5 @@ class OwnS(CycleLearner):
         super().__init__(model, dataclasses.replace(hp, mean_s=False), images)
 
     def step(self, objective: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
-        itself = unit(len(batch.x), batch.s_index)
+        itself = torch.arange(len(batch.x), device=batch.x.device)
         return super().step(objective, batch._replace(s_index=itself), step)
