@@ -36,6 +36,7 @@ from benchmarks.executors import (
 )
 from benchmarks.methods import METHODS, STUDIED, TRIAL, chosen_methods
 from lib.config import PRESETS, HParams
+from lib.data.images import to_uint8
 from lib.data.sources import create_sprites
 from lib.data.sprites import SOURCES, SPLITS, Sprites, load_sprites, split_sprites
 from lib.evaluation import baselines, probes, swaps
@@ -59,11 +60,12 @@ from lib.report.results import origin
 from lib.report.tables import Table
 from lib.system.devices import choose_device
 from lib.system.errors import UserError, cli_errors
-from lib.system.files import atomic_write, read_json, write_json
+from lib.system.files import atomic_write, read_arrays, read_json, write_arrays, write_json
 from lib.system.paths import run_dir
 
 SOURCE_NAMES = {"sprites": "2D Sprites", "drawn": "drawn sprites"}
 VERSION = 1  # see `lib.report.results.VERSION`
+EXAMPLES, PICTURED = "examples.npz", 8  # swaps of each run that are kept as pictures
 
 
 # of the tables: the metric, and its name and digits
@@ -167,6 +169,8 @@ def measure(
         "reconstruction, dB": decibels(chosen.reconstructions),
         "KL, nats": run.history[-1]["kl"],
     }
+    if sprites.source == "drawn":  # of the archive, no picture is kept
+        write_arrays(run.folder / EXAMPLES, pictures(sprites, chosen, predict))
     watched = swaps.validation_swaps(sprites, parts["validation"], hp, seed)["validation_swap"]
     neighbours = baselines.choose_neighbours(sprites, parts["train"], watched)
     simple = baselines.predictors(sprites, parts["train"], chosen, neighbours)
@@ -181,6 +185,15 @@ def measure(
     found |= read_codes(probes.fit_all(codes._asdict(), sprites, parts, hp, seed))
     outfits = len(np.unique(np.concatenate(chosen.outfits(sprites))))
     return {"metrics": found, "ci95": ci95, "outfits": outfits}
+
+
+def pictures(
+    sprites: Sprites, chosen: swaps.Swaps, predict: swaps.Predict
+) -> dict[str, np.ndarray]:
+    """uint8 images (PICTURED, 60, 60, 3) of the first swaps: what each begins with, and shows."""
+    first = slice(0, PICTURED)
+    shown = {name: sprites.images[index[first]] for name, index in chosen._asdict().items()}
+    return {**shown, "swap": to_uint8(predict(first))}
 
 
 def read_codes(entries: list[dict]) -> dict[str, float]:
@@ -385,6 +398,15 @@ def tidy(runs: Sequence[Mapping]) -> str:
     return text.getvalue()
 
 
+def keep_pictures(training: Training, path: Path) -> None:
+    """Add the swaps of a run, if it kept some, to those of other methods: {method: images}."""
+    examples = run_dir(training.name) / EXAMPLES
+    if examples.exists():
+        kept = read_arrays(path) if path.exists() else {}
+        found = read_arrays(examples)
+        write_arrays(path, {**kept, training.method: found.pop("swap"), **found})
+
+
 def make_executor(options: argparse.Namespace) -> Executor:
     if options.executor == "local":
         return LocalExecutor(work, options.processes or os.cpu_count() or 1)
@@ -437,6 +459,8 @@ def main() -> None:
         write_json(options.json, describe(runs))
         with atomic_write(options.json.with_suffix(".csv")) as file:
             file.write(tidy(runs).encode())
+        if (training.split, training.split_seed, training.seed) == ("identity", 0, 0):
+            keep_pictures(training, options.json.with_suffix(".npz"))
 
     print(f"{len(planned) - len(missing)} of {len(planned)} runs are finished", flush=True)
     failed = run_all(missing, make_executor(options), store) if missing else {}

@@ -15,7 +15,7 @@ from benchmarks.study import Training, is_current
 from lib.config import HParams
 from lib.system import paths
 from lib.system.errors import UserError
-from lib.system.files import write_json
+from lib.system.files import read_arrays, write_json
 
 
 @pytest.fixture
@@ -201,3 +201,9 @@ def test_a_run_is_measured_and_stored(few_sprites, reports, monkeypatch):
     assert executors.read_progress(training("smoke")).images == 160
     assert set(study.SHOWN) <= set(metrics)
     assert outcome["curve"][-1][0] == 160
+    kept = reports / "study.npz"
+    for _ in range(2):
+        study.keep_pictures(training("smoke"), kept)
+    arrays = read_arrays(kept)
+    assert arrays.keys() == {"smoke", "s_image", "z_image", "target"}
+    assert {images.shape for images in arrays.values()} == {(study.PICTURED, 60, 60, 3)}
