@@ -13,14 +13,14 @@ STUDY_IMAGES, SEARCH_IMAGES = 400_000, 150_000
 
 
 class Method(NamedTuple):
-    """A row of the study: a preset with changes, perhaps another learner, and its reference."""
+    """A row of the study: a preset with changes, perhaps with another learner."""
 
     meaning: str
     overrides: Mapping[str, object] = {}
     learner: str = "cycle"  # see `lib.method.rivals.registry`
     weight: float | None = None  # of the term that the learner adds
     preset: str = "fast"
-    reference: str | None = "ours"  # the method that it is compared with
+    references: tuple[str, ...] = ("ours",)  # the methods that it is compared with
     images: int | None = STUDY_IMAGES  # that it is trained on; None: as the preset
     only_validation: bool = False  # what chooses the settings of a rival
 
@@ -39,15 +39,20 @@ REVERSE = {"reverse_weight": 10.0}
 SAMPLED_S = {**UNMATCHED, "normalize_s": False}
 NO_AGREEMENT = {"s_agreement": 0.0, "z_agreement": 0.0}
 METHODS: dict[str, Method] = {
-    "fast": Method("preset fast", reference=None, images=None),
-    "long": Method("preset long", preset="long", reference="fast", images=None),
-    TRIAL: Method("preset smoke, to try this command", preset=TRIAL, reference=None, images=None),
-    "ours": Method("preset fast, on fewer images", reference=None),
+    "fast": Method("preset fast", references=(), images=None),
+    "long": Method("preset long", preset="long", references=("fast",), images=None),
+    TRIAL: Method("preset smoke, to try this command", preset=TRIAL, references=(), images=None),
+    "ours": Method("preset fast, on fewer images", references=()),
     "reverse": Method("and the reverse cycle", REVERSE),
     "unmatched": Method("no matching", UNMATCHED),
-    "unmatched-reverse": Method("no matching, the reverse cycle", {**UNMATCHED, **REVERSE}),
+    "unmatched-reverse": Method(
+        "no matching, the reverse cycle", {**UNMATCHED, **REVERSE}, references=("ours", "unmatched")
+    ),
     "undetached": Method(
-        "the same, and its gradient is not detached", {**UNMATCHED, **REVERSE}, "undetached"
+        "the same, and its gradient is not detached",
+        {**UNMATCHED, **REVERSE},
+        "undetached",
+        references=("ours", "unmatched-reverse"),
     ),
     "own-s": Method("s of the image itself: no exchange of s", learner="own_s"),
     "autoencoder": Method(
@@ -90,7 +95,7 @@ def searched() -> dict[str, Method]:
             found[f"search-{name}-{rate}-{value}"] = method._replace(
                 overrides={**method.overrides, **overrides},
                 images=SEARCH_IMAGES,
-                reference=None,
+                references=(),
                 only_validation=True,
             )
     return found

@@ -256,11 +256,11 @@ def groups_of(runs: Sequence[Mapping]) -> list[dict]:
 
 
 def summaries(runs: Sequence[Mapping]) -> dict[str, dict]:
-    """{method: {seeds, metrics: {name: {mean, ci95, n, difference}}}} of the runs of one split.
+    """{method: {seeds, metrics: {name: {mean, ci95, n, differences}}}} of the runs of one split.
 
-    Intervals are over seeds, those of swaps and gains over outfits, too. The difference to the
-    method's reference {mean, ci95, n} is that of runs with the same seed, with an interval over
-    seeds.
+    Intervals are over seeds, those of swaps and gains over outfits, too. The differences {other:
+    {mean, ci95, n}} to the method's references are between runs with the same seed, with intervals
+    over seeds.
     """
     by_method: dict[str, dict[int, Mapping]] = {}
     for run in runs:
@@ -268,16 +268,16 @@ def summaries(runs: Sequence[Mapping]) -> dict[str, dict]:
     found = {}
     for method in filter(by_method.get, METHODS):
         of_seed, metrics = by_method[method], {}
-        reference = by_method.get(METHODS[method].reference, {})
         for name in dict.fromkeys(name for run in of_seed.values() for name in run["metrics"]):
             present = {k: run for k, run in of_seed.items() if name in run["metrics"]}
             metrics[name] = over_seeds(name, list(present.values()))
-            paired = [k for k in present if name in reference.get(k, {}).get("metrics", {})]
-            if paired:
-                differences = [
-                    present[k]["metrics"][name] - reference[k]["metrics"][name] for k in paired
-                ]
-                metrics[name]["difference"] = interval_entry(differences, *t_interval(differences))
+            values = {k: run["metrics"][name] for k, run in present.items()}
+            differences = {
+                other: paired
+                for other in METHODS[method].references
+                if (paired := difference(name, values, by_method.get(other, {})))
+            }
+            metrics[name]["differences"] = differences
         found[method] = {"seeds": sorted(of_seed), "metrics": metrics}
     return found
 
@@ -289,6 +289,18 @@ def over_seeds(name: str, runs: Sequence[Mapping]) -> dict[str, object]:
         return interval_entry(values, *t_interval(values))
     intervals = [run["ci95"][name] for run in runs]
     return interval_entry(values, *training_interval(values, intervals, runs[0]["outfits"]))
+
+
+def difference(
+    name: str, values: Mapping[int, float], others: Mapping[int, Mapping]
+) -> dict[str, object] | None:
+    """Of {seed: value} of a metric to that of the other method's runs; None without a pair."""
+    pairs = [
+        value - others[seed]["metrics"][name]
+        for seed, value in values.items()
+        if name in others.get(seed, {}).get("metrics", {})
+    ]
+    return interval_entry(pairs, *t_interval(pairs)) if pairs else None
 
 
 def interval_entry(
@@ -357,13 +369,13 @@ def study_finding(groups: Sequence[Mapping]) -> list[str]:
             text.append(
                 f"Swaps of {heading(name, each)}, reach {shown(entry, 1)} dB ({split_name(group)})."
             )
-            if difference := entry.get("difference"):
-                text.append(_compared(name, METHODS[name].reference, difference))
+            for reference, paired in entry["differences"].items():
+                text.append(_compared(name, reference, paired))
     return text
 
 
-def _compared(name: str, reference: str, difference: Mapping) -> str:
-    mean, interval = difference["mean"], difference["ci95"]
+def _compared(name: str, reference: str, paired: Mapping) -> str:
+    mean, interval = paired["mean"], paired["ci95"]
     if interval is None:
         return f"One pair of runs says nothing about its difference to `{reference}`."
     if min(interval) > 0 or max(interval) < 0:
