@@ -27,7 +27,9 @@ def report(tmp_path_factory):
     environment = os.environ | folders
     command = ["./run_all.sh", "--source", "drawn", "--preset", "smoke", "--run", "smoke"]
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == 0, said[-6000:]
+    (folder / "said.txt").write_text(said)
     return folder / "reports" / "smoke"
 
 
@@ -47,6 +49,11 @@ def printed(cell):
             if not kind.startswith("image/"):
                 texts.setdefault(kind, []).append(content)
     return texts
+
+
+def test_it_says_nothing_of_errors(report):
+    said = (report.parents[1] / "said.txt").read_text()
+    assert "done: " in said and not re.search("error|warning|interrupt", said, re.IGNORECASE)
 
 
 def test_its_results_are_finite_numbers(report):

@@ -37,7 +37,11 @@ class Kernel(AsyncKernelManager):
     """Starts the interpreter that runs this, whichever kernels the user has registered."""
 
     kernel_spec = KernelSpec(
-        argv=[sys.executable, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        # Else it says ERROR where the end of a notebook interrupts it. Cells show their errors.
+        argv=[
+            *(sys.executable, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}"),
+            "--log-level=CRITICAL",
+        ],
         display_name="Python 3",
         language="python",
     )
