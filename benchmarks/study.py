@@ -283,10 +283,12 @@ def summaries(runs: Sequence[Mapping]) -> dict[str, dict]:
 
 
 def over_seeds(name: str, runs: Sequence[Mapping]) -> dict[str, object]:
-    """{mean, ci95, n} of a metric."""
+    """{mean, ci95, n} of a metric. No interval of a share leaves 0 to 100 %."""
     values = [run["metrics"][name] for run in runs]
     if name not in runs[0]["ci95"]:
-        return interval_entry(values, *t_interval(values))
+        mean, *ends = t_interval(values)
+        low, high = np.clip(ends, 0, 100).tolist() if name.endswith("%") else ends
+        return interval_entry(values, mean, low, high)
     intervals = [run["ci95"][name] for run in runs]
     return interval_entry(values, *training_interval(values, intervals, runs[0]["outfits"]))
 
@@ -322,7 +324,7 @@ def study_tables(groups: Sequence[Mapping]) -> list[dict]:
     """For each group a table: a row for each metric of SHOWN, a column for each method."""
     return [
         {
-            "caption": f"{split_name(group)}: mean (95 %).",
+            "caption": f"Mean (95 %): {split_name(group)}.",
             "head": ["", *(heading(*each) for each in group["methods"].items())],
             "rows": [
                 [name, *(shown(each["metrics"].get(name), digits) for each in methods)]
@@ -341,7 +343,7 @@ def split_name(group: Mapping) -> str:
 
 def heading(name: str, method: Mapping) -> str:
     seeds = len(method["seeds"])
-    return f"`{name}`, {seeds} seed{'s' if seeds > 1 else ''}"
+    return f"“{name}”, {seeds} seed{'s' if seeds > 1 else ''}"
 
 
 def presets_table(groups: Sequence[Mapping]) -> Table:
@@ -377,13 +379,13 @@ def study_finding(groups: Sequence[Mapping]) -> list[str]:
 def _compared(name: str, reference: str, paired: Mapping) -> str:
     mean, interval = paired["mean"], paired["ci95"]
     if interval is None:
-        return f"One pair of runs says nothing about its difference to `{reference}`."
+        return f"One pair of runs says nothing about its difference to “{reference}”."
     if min(interval) > 0 or max(interval) < 0:
         ends = span(*(fixed(x, 2) for x in sorted(map(abs, interval))))
         better = "better" if mean > 0 else "worse"
-        return f"That is {fixed(abs(mean), 2)} dB ({ends}) {better} than `{reference}`."
+        return f"That is {fixed(abs(mean), 2)} dB ({ends}) {better} than “{reference}”."
     value = f"{fixed(mean, 2)} dB ({span(*(fixed(x, 2) for x in interval))})"
-    return f"It is not shown that `{name}` and `{reference}` differ: {value}."
+    return f"It is not shown that “{name}” and “{reference}” differ: {value}."
 
 
 def describe(runs: Sequence[Mapping]) -> dict:

@@ -141,20 +141,20 @@ def runs_with(differences, metric="swap, dB"):
 @pytest.mark.parametrize(
     ("differences", "sentence"),
     [
-        ((0.9, 1.0, 1.1), "That is 1.00 dB (0.75–1.25) better than `fast`."),
-        ((-0.9, -1.0, -1.1), "That is 1.00 dB (0.75–1.25) worse than `fast`."),
+        ((0.9, 1.0, 1.1), "That is 1.00 dB (0.75–1.25) better than “fast”."),
+        ((-0.9, -1.0, -1.1), "That is 1.00 dB (0.75–1.25) worse than “fast”."),
         (
             (1.0, -1.0, 0.3),
-            "It is not shown that `long` and `fast` differ: 0.10 dB (-2.42 to 2.62).",
+            "It is not shown that “long” and “fast” differ: 0.10 dB (-2.42 to 2.62).",
         ),
-        ((1.0,), "One pair of runs says nothing about its difference to `fast`."),
+        ((1.0,), "One pair of runs says nothing about its difference to “fast”."),
     ],
 )
 def test_differences_are_paired_by_seed(differences, sentence):
     text = study.describe(runs_with(differences))["finding"]
     assert text[-1] == sentence
     assert text[0] == (
-        "Swaps of `fast`, 3 seeds, reach 25.0 (12.6–37.4) dB (drawn sprites, split by identity)."
+        "Swaps of “fast”, 3 seeds, reach 25.0 (12.6–37.4) dB (drawn sprites, split by identity)."
     )
 
 
@@ -162,6 +162,12 @@ def test_a_metric_that_some_runs_lack_is_summarised_over_the_others():
     runs = [stored(seed=0, leak=4.0), stored(seed=1), stored(seed=2, leak=6.0)]
     entry = study.summaries(runs)["fast"]["metrics"]["leak"]
     assert (entry["mean"], entry["n"]) == (5.0, 2)
+
+
+def test_the_interval_of_a_share_ends_at_0_and_at_100():
+    runs = [stored(seed=k, **{"pose from s, %": v, "dB": v}) for k, v in enumerate((1, 9, 2))]
+    metrics = study.summaries(runs)["fast"]["metrics"]
+    assert metrics["pose from s, %"]["ci95"][0] == 0 and metrics["dB"]["ci95"][0] < 0
 
 
 def test_swaps_have_an_interval_over_outfits_too():
@@ -176,14 +182,14 @@ def test_swaps_have_an_interval_over_outfits_too():
 def test_each_source_has_a_table_and_the_csv_a_line_for_each_metric():
     runs = [stored(source=source, seed=k) for source in ("drawn", "sprites") for k in range(2)]
     content = study.describe(runs)
-    assert [table["caption"].split(",")[0] for table in content["tables"]] == [
-        "drawn sprites",
-        "2D Sprites",
+    assert [table["caption"] for table in content["tables"]] == [
+        "Mean (95 %): drawn sprites, split by identity.",
+        "Mean (95 %): 2D Sprites, split by identity.",
     ]
     for table in content["tables"]:
         assert all(len(row) == len(table["head"]) for row in table["rows"])
     head, rows = study.presets_table(content["groups"])
-    assert head[1:] == ["drawn sprites, `fast`, 2 seeds", "2D Sprites, `fast`, 2 seeds"]
+    assert head[1:] == ["drawn sprites, “fast”, 2 seeds", "2D Sprites, “fast”, 2 seeds"]
     assert [len(row) for row in rows] == [3] * len(study.SHOWN)
     lines = study.tidy(runs).splitlines()
     assert lines[0].startswith("method,source,split") and len(lines) == 1 + len(runs)
