@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.config import HParams
+from lib.system.optimizers import Adam
 
 BATCH = 512  # codes in a step, at most
 STEPS = 40  # of an epoch, at least
@@ -38,7 +39,7 @@ def minimise(
 
     With `decay_steps` the rate decays linearly to 0 over so many steps.
     """
-    optimizer = torch.optim.Adam(parameters, lr=rate, fused=True)
+    optimizer = Adam(parameters, lr=rate, fused=True)
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0 if decay_steps else 1, decay_steps)
     for batches in epochs:
         for batch in batches:

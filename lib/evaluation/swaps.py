@@ -24,6 +24,7 @@ from lib.evaluation.intervals import (
     share_interval,
 )
 from lib.method.networks import CycleVAE
+from lib.system.optimizers import Adam
 
 CHUNK = 500  # images decoded or compared at once
 SSIM_IMAGES = 1_000  # images of which the structural similarity is taken
@@ -344,7 +345,7 @@ def best_error(
     true = to_float(sprites.images[swaps.target], device)
     starts = codes.z_mu[swaps.z_image], codes.s[swaps.s_image]
     best = [torch.from_numpy(code).to(device).requires_grad_() for code in starts]
-    optimizer = torch.optim.Adam(best, lr=CODE_RATE)
+    optimizer = Adam(best, lr=CODE_RATE)
     share, steps = CONVERGED
     errors: list[float] = []
     converged = False

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from torch import Tensor
-from torch.optim import Adam
 
 from lib.config import HParams
 from lib.method.losses import forward_cycle_loss, reverse_cycle_loss
@@ -11,6 +10,7 @@ from lib.method.networks import CycleVAE
 from lib.method.parallel import Objective
 from lib.method.sampling import Batch, paired_characters
 from lib.method.schedules import Weights, learning_rate, weights
+from lib.system.optimizers import Adam
 
 
 class Optimizers(NamedTuple):

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from lib.config import HParams
 from lib.method.networks import CycleVAE
 from lib.method.sampling import Batch
 from lib.method.schedules import Weights, learning_rate, weights
 from lib.method.step import make_optimizers, train_step
+from lib.system.optimizers import Adam
 
 Parts = Sequence[Adam | nn.Module]  # what a checkpoint keeps beside the model
 
