@@ -26,6 +26,8 @@ class _Later(ModuleType):
         """There is no graph."""
 
     def __getattr__(self, name: str) -> object:
+        if name.startswith("__") and name != "__path__":  # asked of every module, as by inspect
+            raise AttributeError(name)
         if sys.modules.get(COMPILER) is self:
             del sys.modules[COMPILER]
         return getattr(importlib.import_module(COMPILER), name)

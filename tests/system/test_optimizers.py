@@ -36,6 +36,18 @@ def test_an_optimizer_imports_no_compiler():
     assert run("print('sympy' in sys.modules)") == "False"
 
 
+def test_who_looks_at_all_modules_imports_no_compiler():
+    look = "import inspect; inspect.getmodule(inspect.currentframe());"
+    look += "found = [hasattr(m, '__file__') for m in list(sys.modules.values())];"
+    assert run(f"{look} print('sympy' in sys.modules)") == "False"
+
+
+def test_other_parts_of_torch_work_without_it_and_bring_it():
+    close = "torch.testing.assert_close(p, p); print('closed')"
+    assert run(close) == "closed"
+    assert run("import torch.distributed.fsdp as f; print(f.__name__)") == "torch.distributed.fsdp"
+
+
 def test_the_compiler_is_there_where_it_is_used():
     compiled = "f = torch.compile(lambda x: 2 * x, backend='eager'); print(f(torch.ones(1)).item(),"
     assert run(f"{compiled} 'sympy' in sys.modules, torch._dynamo.__name__)") == (
