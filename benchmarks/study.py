@@ -17,7 +17,7 @@ import io
 import json
 import os
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from itertools import product
 from pathlib import Path
@@ -46,17 +46,17 @@ from lib.method.runs import Run, new_run
 from lib.method.training import fit
 from lib.report.findings import REMEMBERING
 from lib.report.numbers import (
+    CODE_NAMES,
     LEAK_TARGETS,
     attribute_probes,
     chosen_probe,
     fixed,
-    leak_shares,
-    leaks,
     plain,
     psnr_interval,
     span,
 )
 from lib.report.results import origin
+from lib.report.summary import leak_rows
 from lib.report.tables import Table
 from lib.system.devices import choose_device
 from lib.system.errors import UserError, cli_errors
@@ -66,9 +66,7 @@ from lib.system.paths import run_dir
 SOURCE_NAMES = {"sprites": "2D Sprites", "drawn": "drawn sprites"}
 VERSION = 1  # see `lib.report.results.VERSION`
 EXAMPLES, PICTURED = "examples.npz", 8  # swaps of each run that are kept as pictures
-
-
-# of the tables: the metric, and its name and digits
+# the metrics in the tables, and their digits
 SHOWN = {
     "swap, dB": 1,
     "swap, SSIM": 3,
@@ -204,15 +202,14 @@ def read_codes(entries: list[dict]) -> dict[str, float]:
         "pose from z (sampled)": ("z", "pose"),
         **{f"{target} from s": ("s", target) for target in LEAK_TARGETS["s"]},
     }
-    for code, name in (("z_mu", "z (mean)"), ("z", "z (sampled)")):
+    for code in ("z_mu", "z"):
         for entry in attribute_probes(entries, code):
-            asked[f"{entry['target']} from {name}"] = code, entry["target"]
+            asked[f"{entry['target']} from {CODE_NAMES[code]}"] = code, entry["target"]
     read = {name: chosen_probe(entries, *where) for name, where in asked.items()}
     found = {f"{name}, %": 100 * e["accuracy"] for name, e in read.items() if e["evidence"]}
-    for code, name in (("z_mu", "z (mean)"), ("z", "z (sampled)"), ("s", "s")):
-        shares = leak_shares(leaks(entries, code)).values()
-        found[f"mean leak of {name}, %"] = 100 * sum(shares) / len(shares)
-        found[f"largest leak of {name}, %"] = 100 * max(shares)
+    for code in ("z_mu", "z", "s"):
+        for kind, row in zip(("mean", "largest"), leak_rows(entries, code), strict=True):
+            found[f"{kind} leak of {CODE_NAMES[code]}, %"] = 100 * row["value"]
     return found
 
 
@@ -286,9 +283,9 @@ def over_seeds(name: str, runs: Sequence[Mapping]) -> dict[str, object]:
     """{mean, ci95, n} of a metric. No interval of a share leaves 0 to 100 %."""
     values = [run["metrics"][name] for run in runs]
     if name not in runs[0]["ci95"]:
-        mean, *ends = t_interval(values)
-        low, high = np.clip(ends, 0, 100).tolist() if name.endswith("%") else ends
-        return interval_entry(values, mean, low, high)
+        mean, *interval = t_interval(values)
+        interval = np.clip(interval, 0, 100).tolist() if name.endswith("%") else interval
+        return interval_entry(values, mean, *interval)
     intervals = [run["ci95"][name] for run in runs]
     return interval_entry(values, *training_interval(values, intervals, runs[0]["outfits"]))
 
@@ -315,24 +312,31 @@ def interval_entry(
 def shown(entry: Mapping | None, digits: int) -> str:
     if entry is None:
         return "–"
-    if entry["ci95"] is None:
-        return fixed(entry["mean"], digits)
-    return f"{fixed(entry['mean'], digits)} ({span(*(fixed(x, digits) for x in entry['ci95']))})"
+    mean, interval = fixed(entry["mean"], digits), entry["ci95"]
+    return mean if interval is None else f"{mean} ({ends(interval, digits)})"
+
+
+def ends(interval: Sequence[float], digits: int) -> str:
+    return span(*(fixed(end, digits) for end in interval))
+
+
+def metric_rows(methods: Collection[Mapping]) -> list[list[str]]:
+    """A row for each metric of SHOWN, a column for each of the methods."""
+    return [
+        [name, *(shown(each["metrics"].get(name), digits) for each in methods)]
+        for name, digits in SHOWN.items()
+    ]
 
 
 def study_tables(groups: Sequence[Mapping]) -> list[dict]:
-    """For each group a table: a row for each metric of SHOWN, a column for each method."""
+    """A table for each group, a column for each method."""
     return [
         {
             "caption": f"Mean (95 %): {split_name(group)}.",
             "head": ["", *(heading(*each) for each in group["methods"].items())],
-            "rows": [
-                [name, *(shown(each["metrics"].get(name), digits) for each in methods)]
-                for name, digits in SHOWN.items()
-            ],
+            "rows": metric_rows(group["methods"].values()),
         }
         for group in groups
-        if (methods := group["methods"].values())
     ]
 
 
@@ -349,21 +353,17 @@ def heading(name: str, method: Mapping) -> str:
 def presets_table(groups: Sequence[Mapping]) -> Table:
     """Presets `fast` and `long` on both sources, for the README."""
     columns = {
-        f"{SOURCE_NAMES[group['source']]}, {heading(name, method)}": method["metrics"]
+        f"{SOURCE_NAMES[group['source']]}, {heading(name, method)}": method
         for group in groups
         if (group["split"], group["split_seed"]) == ("identity", 0)
         for name, method in group["methods"].items()
         if name in PRESETS and name != TRIAL
     }
-    rows = [
-        [name, *(shown(metrics.get(name), digits) for metrics in columns.values())]
-        for name, digits in SHOWN.items()
-    ]
-    return ["mean (95 %)", *columns], rows
+    return ["mean (95 %)", *columns], metric_rows(columns.values())
 
 
 def study_finding(groups: Sequence[Mapping]) -> list[str]:
-    """Each method's swaps, and by how much they differ from those of REFERENCE."""
+    """Each method's swaps, and by how much they differ from those of its references."""
     text = []
     for group in groups:
         for name, each in group["methods"].items():
@@ -381,10 +381,10 @@ def _compared(name: str, reference: str, paired: Mapping) -> str:
     if interval is None:
         return f"One pair of runs says nothing about its difference to “{reference}”."
     if min(interval) > 0 or max(interval) < 0:
-        ends = span(*(fixed(x, 2) for x in sorted(map(abs, interval))))
         better = "better" if mean > 0 else "worse"
-        return f"That is {fixed(abs(mean), 2)} dB ({ends}) {better} than “{reference}”."
-    value = f"{fixed(mean, 2)} dB ({span(*(fixed(x, 2) for x in interval))})"
+        size = f"{fixed(abs(mean), 2)} dB ({ends(sorted(map(abs, interval)), 2)})"
+        return f"That is {size} {better} than “{reference}”."
+    value = f"{fixed(mean, 2)} dB ({ends(interval, 2)})"
     return f"It is not shown that “{name}” and “{reference}” differ: {value}."
 
 
@@ -448,9 +448,7 @@ def main() -> None:
     if not isinstance(options.parameters, dict):
         raise UserError(f"--parameters takes a JSON object, not {options.parameters}")
     methods = chosen_methods(options.methods, options.search)
-    for source in options.sources:
-        create_sprites(source)
-    prints = {source: load_sprites(source).fingerprint for source in options.sources}
+    prints = {source: create_sprites(source).fingerprint for source in options.sources}
 
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     planned = [

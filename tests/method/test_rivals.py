@@ -161,7 +161,7 @@ def test_the_decoder_learns_to_pass_for_the_truth(few_sprites):
     batch, discriminator = sampler.draw(0), flat(learner.extra)
     terms = []
     for step in range(30):  # the discriminator stays as it is
-        learner.discriminator_optimizer.step = lambda: None
+        learner.extra_optimizer.step = lambda: None
         terms.append(learner.step(Objective(model, CPU), batch, step)["adversary"])
     assert torch.equal(flat(learner.extra), discriminator)
     assert terms[-1] < 0.5 * terms[0]

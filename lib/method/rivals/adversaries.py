@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from lib.config import HParams
 from lib.method.losses import kl_to_standard_normal, reparameterize
 from lib.method.networks import CycleVAE, dense_layer
-from lib.method.rivals.learner import Learner, adam, descend, set_rate, squared_error
+from lib.method.rivals.learner import Learner, descend, set_rate, squared_error
 from lib.method.sampling import Batch, z_index
 from lib.method.schedules import Weights, learning_rate, weights
 
@@ -25,19 +25,16 @@ class Adversary(Learner):
     def __init__(
         self, model: CycleVAE, hp: HParams, discriminator: nn.Module, weight: float
     ) -> None:
-        super().__init__(model, hp, discriminator, weight)
-        self.optimizer = adam([*model.encoder.parameters(), *model.decoder.parameters()], hp)
-        self.discriminator_optimizer = adam(list(self.extra.parameters()), hp)
-        self.parts = self.optimizer, self.discriminator_optimizer, self.extra
+        super().__init__(model, hp, discriminator, weight, joint=False)
         self.similarity_weight = 0.0  # of two s of a character
 
     def step(self, objective: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
-        for optimizer in (self.optimizer, self.discriminator_optimizer):
+        for optimizer in (self.optimizer, self.extra_optimizer):
             set_rate(optimizer, learning_rate(step, self.hp))
         loss, terms, seen = objective(self.loss, batch, weights(step, self.hp))
         descend(self.optimizer, loss / batch.x[0].numel())
         distinction = objective(self.discriminator_loss, batch, seen.detach())
-        descend(self.discriminator_optimizer, distinction)
+        descend(self.extra_optimizer, distinction)
         terms["discriminator"] = distinction
         return {name: term.detach() for name, term in terms.items()}
 

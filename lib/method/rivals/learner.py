@@ -29,17 +29,27 @@ class CycleLearner:
 class Learner:
     """One loss with one Adam for encoder, decoder and the networks that only the training needs.
 
-    A method gives its `loss`. One with an adversary also changes `step`.
+    A method gives its `loss`. One whose `extra` networks have an Adam of their own changes `step`.
     """
 
     def __init__(
-        self, model: CycleVAE, hp: HParams, extra: nn.Module | None = None, weight: float = 0.0
+        self,
+        model: CycleVAE,
+        hp: HParams,
+        extra: nn.Module,
+        weight: float = 0.0,
+        joint: bool = True,
     ) -> None:
         self.hp, self.weight = hp, weight  # of the term that the method adds, if it adds one
-        self.extra = (extra or nn.Identity()).to(next(model.parameters()).device)
+        self.extra = extra.to(next(model.parameters()).device)
         trained = [*model.encoder.parameters(), *model.decoder.parameters()]
-        self.optimizer = adam([*trained, *self.extra.parameters()], hp)
-        self.parts: Parts = (self.optimizer, self.extra)
+        more = list(self.extra.parameters())
+        if joint:
+            self.optimizer = adam(trained + more, hp)
+            self.parts: Parts = (self.optimizer, self.extra)
+        else:
+            self.optimizer, self.extra_optimizer = adam(trained, hp), adam(more, hp)
+            self.parts = (self.optimizer, self.extra_optimizer, self.extra)
 
     def loss(
         self, model: CycleVAE, batch: Batch, weights: Weights

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lib.config import HParams
 from lib.data.sprites import N_POSES
 from lib.method.networks import CycleVAE
-from lib.method.rivals.learner import Learner, adam, descend, set_rate, squared_error
+from lib.method.rivals.learner import Learner, descend, set_rate, squared_error
 from lib.method.sampling import Batch
 from lib.method.schedules import learning_rate
 
@@ -31,11 +31,8 @@ class LatentOptimization(Learner):
             "z": nn.Embedding(images, hp.z_dim),
             "s": nn.Embedding(images // N_POSES, hp.s_dim),
         }
-        super().__init__(model, hp, nn.ModuleDict(codes), weight)
+        super().__init__(model, hp, nn.ModuleDict(codes), weight, joint=False)
         nn.init.normal_(self.extra["z"].weight, std=0.1)
-        self.latent_optimizer = adam(list(self.extra.parameters()), hp)
-        self.optimizer = adam([*model.encoder.parameters(), *model.decoder.parameters()], hp)
-        self.parts = self.optimizer, self.latent_optimizer, self.extra
 
     def step(self, objective: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         """Each of the two stages has a decay of the learning rate of its own."""
@@ -46,12 +43,12 @@ class LatentOptimization(Learner):
         if self.hp.lr_decay:
             rate *= (1 - (share - begun) / length) / (1 - share)
         set_rate(self.optimizer, rate)
-        set_rate(self.latent_optimizer, LATENT_RATE * rate)
+        set_rate(self.extra_optimizer, LATENT_RATE * rate)
         loss, terms = objective(self.latent_loss if latent else self.encoder_loss, batch)
-        self.latent_optimizer.zero_grad()
+        self.extra_optimizer.zero_grad()
         descend(self.optimizer, loss / batch.x[0].numel())
         if latent:
-            self.latent_optimizer.step()
+            self.extra_optimizer.step()
         return {name: term.detach() for name, term in terms.items()}
 
     def codes(self, model: CycleVAE, batch: Batch) -> tuple[Tensor, Tensor]:
