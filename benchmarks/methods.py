@@ -8,7 +8,8 @@ from lib.config import HParams, make_hparams
 from lib.method.rivals.registry import LEARNERS
 from lib.system.errors import UserError
 
-TRIAL = "smoke"
+BASE = "ours"  # every other method is compared with it
+PRESET_METHODS, TRIAL = ("fast", "long"), "smoke"
 STUDY_IMAGES, SEARCH_IMAGES = 400_000, 150_000
 
 
@@ -20,14 +21,20 @@ class Method(NamedTuple):
     learner: str = "cycle"  # see `lib.method.rivals.registry`
     weight: float | None = None  # of the term that the learner adds
     preset: str = "fast"
-    references: tuple[str, ...] = ("ours",)  # the methods that it is compared with
+    reference: str | None = BASE  # the method that it is compared with
     images: int | None = STUDY_IMAGES  # that it is trained on; None: as the preset
-    only_validation: bool = False  # what chooses the settings of a rival
+    predictor: str | None = None  # of `lib.evaluation.baselines`, in place of a training
+    chooses: str | None = None  # the rival whose settings it helps to choose, on validation alone
 
     @property
     def hp(self) -> HParams:
         length = {} if self.images is None else {"images_seen": self.images}
         return make_hparams(self.preset, **length, **self.overrides)
+
+    @property
+    def key(self) -> list[object]:
+        """What tells methods with equal hyper-parameters apart."""
+        return [self.predictor or self.learner, self.weight]
 
     def make_learner(self, *arguments: object) -> object:
         more = {} if self.weight is None else {"weight": self.weight}
@@ -39,20 +46,15 @@ REVERSE = {"reverse_weight": 10.0}
 SAMPLED_S = {**UNMATCHED, "normalize_s": False}
 NO_AGREEMENT = {"s_agreement": 0.0, "z_agreement": 0.0}
 METHODS: dict[str, Method] = {
-    "fast": Method("preset fast", references=(), images=None),
-    "long": Method("preset long", preset="long", references=("fast",), images=None),
-    TRIAL: Method("preset smoke, to try this command", preset=TRIAL, references=(), images=None),
-    "ours": Method("preset fast, on fewer images", references=()),
-    "reverse": Method("and the reverse cycle", REVERSE),
-    "unmatched": Method("no matching", UNMATCHED),
-    "unmatched-reverse": Method(
-        "no matching, the reverse cycle", {**UNMATCHED, **REVERSE}, references=("ours", "unmatched")
-    ),
+    "fast": Method("preset fast", reference=None, images=None),
+    "long": Method("preset long", preset="long", reference="fast", images=None),
+    TRIAL: Method("preset smoke, to try this command", preset=TRIAL, reference=None, images=None),
+    BASE: Method("preset fast, on fewer images", reference=None),
+    "reverse": Method("“ours” with the reverse cycle", REVERSE),
+    "unmatched": Method("“ours” without matching", UNMATCHED),
+    "unmatched-reverse": Method("“unmatched” with the reverse cycle", {**UNMATCHED, **REVERSE}),
     "undetached": Method(
-        "the same, and its gradient is not detached",
-        {**UNMATCHED, **REVERSE},
-        "undetached",
-        references=("ours", "unmatched-reverse"),
+        "“unmatched-reverse”, its gradient not detached", {**UNMATCHED, **REVERSE}, "undetached"
     ),
     "own-s": Method("s of the image itself: no exchange of s", learner="own_s"),
     "autoencoder": Method(
@@ -65,21 +67,30 @@ METHODS: dict[str, Method] = {
     "z-64": Method("z of 64", {"z_dim": 64}),
     "z-512": Method("z of 512, as published", {"z_dim": 512}),
     "published-rate": Method("Adam at 1e-4, as published", {"learning_rate": 1e-4}),
+    "published": Method("preset paper, on as few images", preset="paper"),
+    "published-forward": Method(
+        "“published” without the reverse cycle", {"reverse_weight": 0.0}, preset="paper"
+    ),
     "mlvae": Method("ML-VAE (Bouchacourt et al., 2018)", SAMPLED_S, "mlvae"),
     "gvae": Method("GVAE (Hosoya, 2019)", SAMPLED_S, "gvae"),
-    "vae": Method("a VAE that does not know the groups", SAMPLED_S, "vae"),
     "lord": Method("LORD (Gabbay and Hoshen, 2020)", UNMATCHED, "lord", 1.0),
     "adversarial": Method(
         "an adversary on swaps (Mathieu et al., 2016)", UNMATCHED, "adversarial", 1.0
     ),
     "drnet": Method("an adversary on z (Denton and Birodkar, 2017)", UNMATCHED, "drnet", 1.0),
+    "vae": Method("a VAE that does not know the groups", SAMPLED_S, "vae"),
+    "pose-mean": Method("the mean training image of the target pose", predictor="pose_mean"),
+    "additive": Method("mean of the pose and of the character", predictor="additive"),
+    "retrieval": Method("the nearest training character", predictor="retrieval"),
+    "retrieval-mean": Method("the mean of the nearest characters", predictor="retrieval_mean"),
 }
 # The rate and the main weight of each rival are chosen among these, on validation swaps, seed 0.
 RATES = (5e-4, 1e-3, 2e-3)
 MAIN_WEIGHTS = {
-    **{name: ("kl_weight", (0.1, 0.5, 2.0)) for name in ("mlvae", "gvae", "vae", "lord")},
+    **{name: ("kl_weight", (0.1, 0.5, 2.0)) for name in ("mlvae", "gvae", "lord", "vae")},
     **{name: ("weight", (1.0, 10.0, 100.0)) for name in ("adversarial", "drnet")},
 }
+RIVALS = tuple(MAIN_WEIGHTS)
 
 
 def searched() -> dict[str, Method]:
@@ -95,14 +106,20 @@ def searched() -> dict[str, Method]:
             found[f"search-{name}-{rate}-{value}"] = method._replace(
                 overrides={**method.overrides, **overrides},
                 images=SEARCH_IMAGES,
-                references=(),
-                only_validation=True,
+                reference=None,
+                chooses=name,
             )
     return found
 
 
 STUDIED = [name for name in METHODS if name != TRIAL]
 METHODS |= searched()
+
+
+def searched_weight(method: Method) -> float:
+    """The value of the main weight in a training that chooses settings."""
+    name, _ = MAIN_WEIGHTS[method.chooses]
+    return method.weight if name == "weight" else getattr(method.hp, name)
 
 
 def chosen_methods(methods: Sequence[str], search: Sequence[str]) -> list[str]:
@@ -113,5 +130,5 @@ def chosen_methods(methods: Sequence[str], search: Sequence[str]) -> list[str]:
     for name in search:
         if name not in MAIN_WEIGHTS:
             raise UserError(f"'{name}' has no search: choose from {', '.join(MAIN_WEIGHTS)}")
-    found = [name for rival in search for name in METHODS if name.startswith(f"search-{rival}-")]
+    found = [name for rival in search for name in METHODS if METHODS[name].chooses == rival]
     return [*methods, *found] or STUDIED

@@ -10,14 +10,12 @@ between methods are paired by seed.
 """
 
 import argparse
-import csv
 import dataclasses
 import hashlib
-import io
 import json
 import os
 import traceback
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from itertools import product
 from pathlib import Path
@@ -25,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.comparison import describe, tidy
 from benchmarks.executors import (
     OUTCOME,
     ClusterExecutor,
@@ -34,14 +33,13 @@ from benchmarks.executors import (
     progress_path,
     run_all,
 )
-from benchmarks.methods import METHODS, STUDIED, TRIAL, chosen_methods
-from lib.config import PRESETS, HParams
+from benchmarks.methods import METHODS, chosen_methods
+from lib.config import HParams
 from lib.data.images import to_uint8
 from lib.data.sources import create_sprites
 from lib.data.sprites import SOURCES, SPLITS, Sprites, load_sprites, split_sprites
 from lib.evaluation import baselines, probes, swaps
 from lib.evaluation.codes import encode_all
-from lib.evaluation.intervals import t_interval, training_interval
 from lib.method.runs import Run, new_run
 from lib.method.training import fit
 from lib.report.findings import REMEMBERING
@@ -50,34 +48,18 @@ from lib.report.numbers import (
     LEAK_TARGETS,
     attribute_probes,
     chosen_probe,
-    fixed,
     plain,
     psnr_interval,
-    span,
 )
 from lib.report.results import origin
 from lib.report.summary import leak_rows
-from lib.report.tables import Table
 from lib.system.devices import choose_device
 from lib.system.errors import UserError, cli_errors
 from lib.system.files import atomic_write, read_arrays, read_json, write_arrays, write_json
 from lib.system.paths import run_dir
 
-SOURCE_NAMES = {"sprites": "2D Sprites", "drawn": "drawn sprites"}
 VERSION = 1  # see `lib.report.results.VERSION`
 EXAMPLES, PICTURED = "examples.npz", 8  # swaps of each run that are kept as pictures
-# the metrics in the tables, and their digits
-SHOWN = {
-    "swap, dB": 1,
-    "swap, SSIM": 3,
-    "swap with s from four images, dB": 1,
-    "reconstruction, dB": 1,
-    "gain over retrieval mean, dB": 1,
-    "identity from s, %": 1,
-    "pose from z (mean), %": 1,
-    "pose from s, %": 1,
-    "largest leak of z (mean), %": 0,
-}
 
 
 class Training(NamedTuple):
@@ -93,7 +75,7 @@ class Training(NamedTuple):
     def name(self) -> str:
         """Of its folder under reports/, another one for other settings."""
         method = METHODS[self.method]
-        settings = f"{VERSION} {self.hp} {method.learner} {method.weight}"
+        settings = f"{VERSION} {self.hp} {method.key}"
         digest = hashlib.sha256(settings.encode()).hexdigest()[:6]
         return "-".join(["study", *map(str, self), digest])
 
@@ -107,34 +89,42 @@ def execute(training: Training) -> dict[str, object]:
 
     Returns: what the JSON file keeps of the run.
     """
-    name, source, split, split_seed, seed = training
-    method, sprites, hp = METHODS[name], load_sprites(source), training.hp
-    parts = split_sprites(sprites, split, split_seed)
-    watched = swaps.validation_swaps(sprites, parts["validation"], hp, split_seed)
+    method, sprites = METHODS[training.method], load_sprites(training.source)
+    parts = split_sprites(sprites, training.split, training.split_seed)
+    found = {"device": "cpu", "seconds": 0.0, "curve": []}
+    if method.predictor:
+        found |= measure_predictor(method.predictor, training, sprites, parts)
+    else:
+        run = train(training, sprites, parts)
+        found = {"device": run.device, "seconds": run.seconds, "curve": curve(run)}
+        found |= measure(run, sprites, parts, bool(method.chooses))
+    return {
+        **training._asdict(),
+        "settings": dataclasses.asdict(training.hp),
+        "learner": method.key,
+        "data": sprites.fingerprint,
+        **found,
+        "code": origin(VERSION),
+    }
+
+
+def train(training: Training, sprites: Sprites, parts: Mapping[str, np.ndarray]) -> Run:
+    method, hp, seed = METHODS[training.method], training.hp, training.split_seed
+    watched = swaps.validation_swaps(sprites, parts["validation"], hp, seed)
 
     def follow(row: dict[str, float]) -> None:
         done = Progress(int(row["images"]), row["seconds"])
         write_json(progress_path(training), done._asdict())
 
-    run = new_run(training.name, sprites, method.preset, seed, hp, split, split_seed)
+    run = new_run(training.name, sprites, method.preset, training.seed, hp, training.split, seed)
     monitor = swaps.swap_monitor(sprites, watched)
-    device = choose_device()
-    run = fit(run, sprites, parts["train"], device, monitor, follow, method.make_learner)
-    return {
-        **training._asdict(),
-        "settings": dataclasses.asdict(hp),
-        "learner": [method.learner, method.weight],
-        "data": sprites.fingerprint,
-        "device": run.device,
-        "seconds": run.seconds,
-        "curve": [
-            [row["images"], swaps.psnr(row["validation_swap"])]
-            for row in run.history
-            if "validation_swap" in row
-        ],
-        **measure(run, sprites, parts, method.only_validation),
-        "code": origin(VERSION),
-    }
+    return fit(run, sprites, parts["train"], choose_device(), monitor, follow, method.make_learner)
+
+
+def curve(run: Run) -> list[list[float]]:
+    """[images, PSNR of validation swaps] of each measurement during the training."""
+    rows = [row for row in run.history if "validation_swap" in row]
+    return [[row["images"], swaps.psnr(row["validation_swap"])] for row in rows]
 
 
 def measure(
@@ -156,33 +146,60 @@ def measure(
     found = {"validation swap, dB": decibels(validation)}
     if only_validation:
         return {"metrics": found, "ci95": {}, "outfits": 0}
-    chosen = swaps.sample_swaps(sprites, parts["test"], hp.swap_samples, seed)
+    chosen, simple = test_swaps(sprites, parts, hp, seed)
     predict = swaps.swap_predictor(run.model, codes, chosen)
-    score, errors = swaps.swap_scores(sprites, chosen, predict)
-    ci95 = {"swap, dB": psnr_interval(score)}
+    scored, errors = score_swaps(sprites, chosen, predict)
+    found |= scored["metrics"]
     found |= {
-        "swap, dB": score["psnr"],
-        "swap, SSIM": score["ssim"],
         "swap with s from four images, dB": decibels(chosen, swaps.several_s_images(chosen, seed)),
         "reconstruction, dB": decibels(chosen.reconstructions),
         "KL, nats": run.history[-1]["kl"],
     }
     if sprites.source == "drawn":  # of the archive, no picture is kept
         write_arrays(run.folder / EXAMPLES, pictures(sprites, chosen, predict))
-    watched = swaps.validation_swaps(sprites, parts["validation"], hp, seed)["validation_swap"]
-    neighbours = baselines.choose_neighbours(sprites, parts["train"], watched)
-    simple = baselines.predictors(sprites, parts["train"], chosen, neighbours)
     for name in REMEMBERING:
         others = swaps.errors_in_chunks(sprites, chosen, simple[name])
         gain = swaps.paired_gain(sprites, chosen, errors, others)
         name = f"gain over {plain(name)}, dB"
-        found[name], ci95[name] = gain["db"], gain["ci95"]
+        found[name], scored["ci95"][name] = gain["db"], gain["ci95"]
     few = chosen.first(hp.swap_samples // 2)
     for name, part in swaps.part_scores(sprites, few, predict).items():
         found[f"{name} nearer to the s image, %"] = 100 * part["score"]
     found |= read_codes(probes.fit_all(codes._asdict(), sprites, parts, hp, seed))
+    return {**scored, "metrics": found}
+
+
+def measure_predictor(
+    name: str, training: Training, sprites: Sprites, parts: Mapping[str, np.ndarray]
+) -> dict[str, object]:
+    """As `measure`, of a simple predictor: the errors of its swaps alone."""
+    chosen, simple = test_swaps(sprites, parts, training.hp, training.split_seed)
+    scored, _ = score_swaps(sprites, chosen, simple[name])
+    if sprites.source == "drawn":
+        folder = run_dir(training.name)
+        write_arrays(folder / EXAMPLES, pictures(sprites, chosen, simple[name]))
+    return scored
+
+
+def test_swaps(
+    sprites: Sprites, parts: Mapping[str, np.ndarray], hp: HParams, seed: int
+) -> tuple[swaps.Swaps, dict[str, swaps.Predict]]:
+    """The test swaps, the same for every method, and what the simple predictors show."""
+    chosen = swaps.sample_swaps(sprites, parts["test"], hp.swap_samples, seed)
+    watched = swaps.validation_swaps(sprites, parts["validation"], hp, seed)["validation_swap"]
+    neighbours = baselines.choose_neighbours(sprites, parts["train"], watched)
+    return chosen, baselines.predictors(sprites, parts["train"], chosen, neighbours)
+
+
+def score_swaps(
+    sprites: Sprites, chosen: swaps.Swaps, predict: swaps.Predict
+) -> tuple[dict[str, object], np.ndarray]:
+    """What `measure` returns of the errors of swaps alone, and the errors."""
+    score, errors = swaps.swap_scores(sprites, chosen, predict)
+    metrics = {"swap, dB": score["psnr"], "swap, SSIM": score["ssim"]}
     outfits = len(np.unique(np.concatenate(chosen.outfits(sprites))))
-    return {"metrics": found, "ci95": ci95, "outfits": outfits}
+    intervals = {"swap, dB": psnr_interval(score)}
+    return {"metrics": metrics, "ci95": intervals, "outfits": outfits}, errors
 
 
 def pictures(
@@ -221,7 +238,7 @@ def is_current(stored: Mapping, training: Training, fingerprint: str) -> bool:
     method = METHODS[training.method]
     known = {field.name: field.default for field in dataclasses.fields(HParams)}
     settings = {**known, **stored["settings"]} == dataclasses.asdict(training.hp)
-    same_learner = stored["learner"] == [method.learner, method.weight]
+    same_learner = stored["learner"] == method.key
     same_data = (stored["data"], stored["code"]["version"]) == (fingerprint, VERSION)
     return settings and same_learner and same_data
 
@@ -239,177 +256,6 @@ def work(training: Training) -> None:
             traceback.print_exc()
             outcome = {"failed": f"{type(error).__name__}: {error} (see {folder / 'log.txt'})"}
     write_json(folder / OUTCOME, outcome)
-
-
-def groups_of(runs: Sequence[Mapping]) -> list[dict]:
-    """{source, split, split_seed, methods} for each split of each source, see `summaries`."""
-    fields = ("source", "split", "split_seed")
-    splits = dict.fromkeys(tuple(run[name] for name in fields) for run in runs)
-    groups = []
-    for split in splits:
-        here = [run for run in runs if tuple(run[name] for name in fields) == split]
-        groups.append({**dict(zip(fields, split, strict=True)), "methods": summaries(here)})
-    return groups
-
-
-def summaries(runs: Sequence[Mapping]) -> dict[str, dict]:
-    """{method: {seeds, metrics: {name: {mean, ci95, n, differences}}}} of the runs of one split.
-
-    Intervals are over seeds, those of swaps and gains over outfits, too. The differences {other:
-    {mean, ci95, n}} to the method's references are between runs with the same seed, with intervals
-    over seeds.
-    """
-    by_method: dict[str, dict[int, Mapping]] = {}
-    for run in runs:
-        by_method.setdefault(run["method"], {})[run["seed"]] = run
-    found = {}
-    for method in filter(by_method.get, METHODS):
-        of_seed, metrics = by_method[method], {}
-        for name in dict.fromkeys(name for run in of_seed.values() for name in run["metrics"]):
-            present = {k: run for k, run in of_seed.items() if name in run["metrics"]}
-            metrics[name] = over_seeds(name, list(present.values()))
-            values = {k: run["metrics"][name] for k, run in present.items()}
-            differences = {
-                other: paired
-                for other in METHODS[method].references
-                if (paired := difference(name, values, by_method.get(other, {})))
-            }
-            metrics[name]["differences"] = differences
-        found[method] = {"seeds": sorted(of_seed), "metrics": metrics}
-    return found
-
-
-def over_seeds(name: str, runs: Sequence[Mapping]) -> dict[str, object]:
-    """{mean, ci95, n} of a metric. No interval of a share leaves 0 to 100 %."""
-    values = [run["metrics"][name] for run in runs]
-    if name not in runs[0]["ci95"]:
-        mean, *interval = t_interval(values)
-        interval = np.clip(interval, 0, 100).tolist() if name.endswith("%") else interval
-        return interval_entry(values, mean, *interval)
-    intervals = [run["ci95"][name] for run in runs]
-    return interval_entry(values, *training_interval(values, intervals, runs[0]["outfits"]))
-
-
-def difference(
-    name: str, values: Mapping[int, float], others: Mapping[int, Mapping]
-) -> dict[str, object] | None:
-    """Of {seed: value} of a metric to that of the other method's runs; None without a pair."""
-    pairs = [
-        value - others[seed]["metrics"][name]
-        for seed, value in values.items()
-        if name in others.get(seed, {}).get("metrics", {})
-    ]
-    return interval_entry(pairs, *t_interval(pairs)) if pairs else None
-
-
-def interval_entry(
-    values: Sequence[float], mean: float, low: float, high: float
-) -> dict[str, object]:
-    """A single value has no interval."""
-    return {"mean": mean, "ci95": [low, high] if len(values) > 1 else None, "n": len(values)}
-
-
-def shown(entry: Mapping | None, digits: int) -> str:
-    if entry is None:
-        return "–"
-    mean, interval = fixed(entry["mean"], digits), entry["ci95"]
-    return mean if interval is None else f"{mean} ({ends(interval, digits)})"
-
-
-def ends(interval: Sequence[float], digits: int) -> str:
-    return span(*(fixed(end, digits) for end in interval))
-
-
-def metric_rows(methods: Collection[Mapping]) -> list[list[str]]:
-    """A row for each metric of SHOWN, a column for each of the methods."""
-    return [
-        [name, *(shown(each["metrics"].get(name), digits) for each in methods)]
-        for name, digits in SHOWN.items()
-    ]
-
-
-def study_tables(groups: Sequence[Mapping]) -> list[dict]:
-    """A table for each group, a column for each method."""
-    return [
-        {
-            "caption": f"Mean (95 %): {split_name(group)}.",
-            "head": ["", *(heading(*each) for each in group["methods"].items())],
-            "rows": metric_rows(group["methods"].values()),
-        }
-        for group in groups
-    ]
-
-
-def split_name(group: Mapping) -> str:
-    number = f" {group['split_seed']}" if group["split_seed"] else ""
-    return f"{SOURCE_NAMES[group['source']]}, split by {group['split']}{number}"
-
-
-def heading(name: str, method: Mapping) -> str:
-    seeds = len(method["seeds"])
-    return f"“{name}”, {seeds} seed{'s' if seeds > 1 else ''}"
-
-
-def presets_table(groups: Sequence[Mapping]) -> Table:
-    """Presets `fast` and `long` on both sources, for the README."""
-    columns = {
-        f"{SOURCE_NAMES[group['source']]}, {heading(name, method)}": method
-        for group in groups
-        if (group["split"], group["split_seed"]) == ("identity", 0)
-        for name, method in group["methods"].items()
-        if name in PRESETS and name != TRIAL
-    }
-    return ["mean (95 %)", *columns], metric_rows(columns.values())
-
-
-def study_finding(groups: Sequence[Mapping]) -> list[str]:
-    """Each method's swaps, and by how much they differ from those of its references."""
-    text = []
-    for group in groups:
-        for name, each in group["methods"].items():
-            entry = each["metrics"]["swap, dB"]
-            text.append(
-                f"Swaps of {heading(name, each)}, reach {shown(entry, 1)} dB ({split_name(group)})."
-            )
-            for reference, paired in entry["differences"].items():
-                text.append(_compared(name, reference, paired))
-    return text
-
-
-def _compared(name: str, reference: str, paired: Mapping) -> str:
-    mean, interval = paired["mean"], paired["ci95"]
-    if interval is None:
-        return f"One pair of runs says nothing about its difference to “{reference}”."
-    if min(interval) > 0 or max(interval) < 0:
-        better = "better" if mean > 0 else "worse"
-        size = f"{fixed(abs(mean), 2)} dB ({ends(sorted(map(abs, interval)), 2)})"
-        return f"That is {size} {better} than “{reference}”."
-    value = f"{fixed(mean, 2)} dB ({ends(interval, 2)})"
-    return f"It is not shown that “{name}” and “{reference}” differ: {value}."
-
-
-def describe(runs: Sequence[Mapping]) -> dict:
-    """The content of the JSON file: all runs, and what the report shows of them."""
-    groups = groups_of([run for run in runs if run["method"] in STUDIED])
-    return {
-        "runs": list(runs),
-        "groups": groups,
-        "finding": study_finding(groups),
-        "tables": study_tables(groups),
-        "code": origin(VERSION),
-    }
-
-
-def tidy(runs: Sequence[Mapping]) -> str:
-    """CSV with a line for each metric of each run."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*Training._fields, "metric", "value", "commit"])
-    for run in runs:
-        for metric, value in run["metrics"].items():
-            settings = [run[name] for name in Training._fields]
-            writer.writerow([*settings, metric, f"{value:.6g}", run["code"]["commit"]])
-    return text.getvalue()
 
 
 def keep_pictures(training: Training, path: Path) -> None:
@@ -468,16 +314,17 @@ def main() -> None:
     def store(training: Training, outcome: dict) -> None:
         kept[training] = outcome
         runs = [kept[each] for each in sorted(kept)]
-        write_json(options.json, describe(runs))
+        write_json(options.json, {**describe(runs), "code": origin(VERSION)})
         with atomic_write(options.json.with_suffix(".csv")) as file:
-            file.write(tidy(runs).encode())
+            file.write(tidy(runs, Training._fields).encode())
         if (training.split, training.split_seed, training.seed) == ("identity", 0, 0):
             keep_pictures(training, options.json.with_suffix(".npz"))
 
     print(f"{len(planned) - len(missing)} of {len(planned)} runs are finished", flush=True)
     failed = run_all(missing, make_executor(options), store) if missing else {}
     if kept:
-        print("\n".join(describe(list(kept.values()))["finding"]))
+        said = describe(list(kept.values()))
+        print("\n".join([*said["finding"], *said.get("comparison", {}).get("finding", [])]))
     if failed:
         reasons = "; ".join(f"{training.name}: {why}" for training, why in failed.items())
         raise UserError(f"{len(failed)} of {len(planned)} runs failed: {reasons}")

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from benchmarks import cost, load, protocol, recipe, speed, study
+from benchmarks import comparison, cost, load, protocol, recipe, speed, study
 from lib.report.descriptions import DESCRIPTIONS
 from lib.report.findings import REMEMBERING
 from lib.report.numbers import (
@@ -125,7 +125,7 @@ def timings_table(runs):
 
 def study_table(_):
     groups = json.loads((ROOT / "benchmarks" / "study.json").read_text())["groups"]
-    return markdown(*study.presets_table(groups))
+    return markdown(*comparison.presets_table(groups))
 
 
 TABLES = {"results": results_table, "study": study_table, "timings": timings_table}

@@ -4,15 +4,16 @@ import json
 import os
 import signal
 
-import numpy as np
 import pytest
 import torch
 
-from benchmarks import executors, methods, study
+from benchmarks import comparison, executors, methods, study
 from benchmarks.executors import OUTCOME, ClusterExecutor, LocalExecutor, run_all
 from benchmarks.methods import Method
 from benchmarks.study import Training, is_current
 from lib.config import HParams
+from lib.data.sprites import split_sprites
+from lib.evaluation import swaps
 from lib.system import paths
 from lib.system.errors import UserError
 from lib.system.files import read_arrays, write_json
@@ -120,7 +121,7 @@ def test_a_search_covers_rates_and_weights_and_reads_validation_alone():
     names = methods.chosen_methods([], ["mlvae", "drnet"])
     assert len(set(names)) == 2 * 9
     found = [methods.METHODS[name] for name in names]
-    assert all(method.only_validation for method in found)
+    assert [method.chooses for method in found] == ["mlvae"] * 9 + ["drnet"] * 9
     rates = {(method.hp.learning_rate, method.hp.kl_weight) for method in found[:9]}
     assert len(rates) == 9 and {method.weight for method in found[9:]} == {1.0, 10.0, 100.0}
     assert methods.chosen_methods([], []) == methods.STUDIED
@@ -128,72 +129,6 @@ def test_a_search_covers_rates_and_weights_and_reads_validation_alone():
         methods.chosen_methods(["mlva"], [])
     with pytest.raises(UserError, match="'fast' has no search"):
         methods.chosen_methods([], ["fast"])
-
-
-def runs_with(differences, metric="swap, dB"):
-    """Runs of `fast` that differ much by seed, and of `long`, which differ from them."""
-    levels = (20.0, 25.0, 30.0)
-    fast = [stored("fast", k, **{metric: levels[k]}) for k in range(3)]
-    other = [stored("long", k, **{metric: levels[k] + d}) for k, d in enumerate(differences)]
-    return fast + other
-
-
-@pytest.mark.parametrize(
-    ("differences", "sentence"),
-    [
-        ((0.9, 1.0, 1.1), "That is 1.00 dB (0.75–1.25) better than “fast”."),
-        ((-0.9, -1.0, -1.1), "That is 1.00 dB (0.75–1.25) worse than “fast”."),
-        (
-            (1.0, -1.0, 0.3),
-            "It is not shown that “long” and “fast” differ: 0.10 dB (-2.42 to 2.62).",
-        ),
-        ((1.0,), "One pair of runs says nothing about its difference to “fast”."),
-    ],
-)
-def test_differences_are_paired_by_seed(differences, sentence):
-    text = study.describe(runs_with(differences))["finding"]
-    assert text[-1] == sentence
-    assert text[0] == (
-        "Swaps of “fast”, 3 seeds, reach 25.0 (12.6–37.4) dB (drawn sprites, split by identity)."
-    )
-
-
-def test_a_metric_that_some_runs_lack_is_summarised_over_the_others():
-    runs = [stored(seed=0, leak=4.0), stored(seed=1), stored(seed=2, leak=6.0)]
-    entry = study.summaries(runs)["fast"]["metrics"]["leak"]
-    assert (entry["mean"], entry["n"]) == (5.0, 2)
-
-
-def test_the_interval_of_a_share_ends_at_0_and_at_100():
-    runs = [stored(seed=k, **{"pose from s, %": v, "dB": v}) for k, v in enumerate((1, 9, 2))]
-    metrics = study.summaries(runs)["fast"]["metrics"]
-    assert metrics["pose from s, %"]["ci95"][0] == 0 and metrics["dB"]["ci95"][0] < 0
-
-
-def test_swaps_have_an_interval_over_outfits_too():
-    runs = [stored("fast", k, **{"swap, dB": 30.0 + k / 10}) for k in range(3)]
-    alone = study.summaries(runs)["fast"]["metrics"]["swap, dB"]["ci95"]
-    for run in runs:
-        run["ci95"] = {"swap, dB": [29.0, 31.0]}
-    both = study.summaries(runs)["fast"]["metrics"]["swap, dB"]["ci95"]
-    assert np.diff(alone) < 0.6 and 2 < np.diff(both) < 2.4
-
-
-def test_each_source_has_a_table_and_the_csv_a_line_for_each_metric():
-    runs = [stored(source=source, seed=k) for source in ("drawn", "sprites") for k in range(2)]
-    content = study.describe(runs)
-    assert [table["caption"] for table in content["tables"]] == [
-        "Mean (95 %): drawn sprites, split by identity.",
-        "Mean (95 %): 2D Sprites, split by identity.",
-    ]
-    for table in content["tables"]:
-        assert all(len(row) == len(table["head"]) for row in table["rows"])
-    head, rows = study.presets_table(content["groups"])
-    assert head[1:] == ["drawn sprites, “fast”, 2 seeds", "2D Sprites, “fast”, 2 seeds"]
-    assert [len(row) for row in rows] == [3] * len(study.SHOWN)
-    lines = study.tidy(runs).splitlines()
-    assert lines[0].startswith("method,source,split") and len(lines) == 1 + len(runs)
-    assert lines[1] == 'fast,drawn,identity,0,0,"swap, dB",30,c'
 
 
 def test_a_run_is_measured_and_stored(few_sprites, reports, monkeypatch):
@@ -205,7 +140,8 @@ def test_a_run_is_measured_and_stored(few_sprites, reports, monkeypatch):
     metrics = outcome["metrics"]
     assert 5 < metrics["swap, dB"] < 40 and 0 <= metrics["identity from s, %"] <= 100
     assert executors.read_progress(training("smoke")).images == 160
-    assert set(study.SHOWN) <= set(metrics)
+    shown = (comparison.PRESET_METRICS, comparison.SWAP_METRICS, comparison.CODE_METRICS)
+    assert all(set(names) <= set(metrics) for names in shown)
     assert outcome["curve"][-1][0] == 160
     kept = reports / "study.npz"
     for _ in range(2):
@@ -213,3 +149,20 @@ def test_a_run_is_measured_and_stored(few_sprites, reports, monkeypatch):
     arrays = read_arrays(kept)
     assert arrays.keys() == {"smoke", "s_image", "z_image", "target"}
     assert {images.shape for images in arrays.values()} == {(study.PICTURED, 60, 60, 3)}
+
+
+def test_a_simple_predictor_is_measured_on_the_same_swaps_without_a_training(
+    few_sprites, reports, monkeypatch
+):
+    monkeypatch.setattr(study, "load_sprites", lambda source: few_sprites)
+    found = {name: study.execute(training(name)) for name in ("retrieval", "pose-mean")}
+    assert is_current(found["retrieval"], training("retrieval"), few_sprites.fingerprint)
+    assert not is_current(found["retrieval"], training("pose-mean"), few_sprites.fingerprint)
+    parts = split_sprites(few_sprites, "identity", 0)
+    chosen, simple = study.test_swaps(few_sprites, parts, training("ours").hp, 0)
+    for name, outcome in found.items():
+        errors = swaps.errors_in_chunks(few_sprites, chosen, simple[name.replace("-", "_")])
+        low, high = outcome["ci95"]["swap, dB"]
+        assert low <= outcome["metrics"]["swap, dB"] <= high and outcome["curve"] == []
+        assert outcome["metrics"]["swap, dB"] == pytest.approx(swaps.psnr(errors[:, 0].mean()))
+    assert (paths.run_dir(training("retrieval").name) / study.EXAMPLES).exists()

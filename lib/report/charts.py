@@ -1,6 +1,6 @@
 """Charts of results: losses, errors, accuracies and maps of codes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -163,6 +163,36 @@ def embedding_panels(
             bbox_to_anchor=(1, 0.5),
             fontsize=9,
         )
+    return figure
+
+
+def forest_plot(panels: Mapping[str, Mapping[str, Mapping[str, Mapping]]]) -> Figure:
+    """Differences with their 95 % intervals: {metric: {group: {method: {mean, ci95}}}}.
+
+    A panel for each metric, a row for each method and a colour for each group. A difference of a
+    single pair has no interval, and a hollow marker.
+    """
+    methods = list(
+        dict.fromkeys(m for groups in panels.values() for each in groups.values() for m in each)
+    )
+    size = 2.9 * len(panels) + 1.2, 0.22 * len(methods) + 1.1
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=size, sharey=True, squeeze=False, layout="constrained"
+    )
+    for ax, (metric, groups) in zip(axes[0], panels.items(), strict=True):
+        ax.axvline(0, color=GREY, lw=0.8)
+        for k, (group, entries) in enumerate(groups.items()):
+            offset, colour = 0.3 * (k - (len(groups) - 1) / 2), (BLUE, VERMILION, ORANGE)[k % 3]
+            for method, entry in entries.items():
+                y, interval = methods.index(method) + offset, entry["ci95"]
+                ax.plot(entry["mean"], y, "o", color=colour, ms=4, mfc=colour if interval else "w")
+                if interval:
+                    ax.plot(interval, (y, y), color=colour, lw=1.2)
+            ax.plot([], [], "o-", color=colour, ms=4, lw=1.2, label=group)
+        ax.set_xlabel(metric)
+    axes[0, 0].set_yticks(range(len(methods)), methods, fontsize=8)
+    axes[0, 0].set_ylim(len(methods) - 0.5, -0.5)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 

@@ -1,0 +1,435 @@
+"""What the study says: its tables, its claims with their verdicts, and its sentences.
+
+A run is what `benchmarks.study` keeps of one training. A group is the runs on one split of one
+source. Differences between methods are paired by seed.
+"""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.methods import (
+    BASE,
+    MAIN_WEIGHTS,
+    METHODS,
+    PRESET_METHODS,
+    RIVALS,
+    SEARCH_IMAGES,
+    STUDIED,
+    searched_weight,
+)
+from lib.evaluation.intervals import t_interval, training_interval
+from lib.report.numbers import count, fixed, listed, span
+from lib.report.tables import Table
+
+SOURCE_NAMES = {"sprites": "2D Sprites", "drawn": "drawn sprites"}
+# the metrics of each table, and their digits
+PRESET_METRICS = {
+    "swap, dB": 1,
+    "swap, SSIM": 3,
+    "swap with s from four images, dB": 1,
+    "reconstruction, dB": 1,
+    "gain over retrieval mean, dB": 1,
+    "identity from s, %": 1,
+    "pose from z (mean), %": 1,
+    "pose from s, %": 1,
+    "largest leak of z (mean), %": 0,
+}
+SWAP_METRICS = {
+    "swap, dB": 1,
+    "swap, SSIM": 3,
+    "swap with s from four images, dB": 1,
+    "reconstruction, dB": 1,
+}
+CODE_METRICS = {
+    "identity from s, %": 1,
+    "pose from z (mean), %": 1,
+    "pose from s, %": 1,
+    "mean leak of s, %": 0,
+    "mean leak of z (mean), %": 0,
+    "mean leak of z (sampled), %": 0,
+}
+SWAP, LEAK, POSE = "swap, dB", "mean leak of z (mean), %", "pose from s, %"
+CHOSEN_BY = "validation swap, dB"
+FOREST = (SWAP, POSE, LEAK)  # the differences that the figure shows
+
+
+class Claim(NamedTuple):
+    """A sentence about two methods: it holds if `metric` of the first is higher, or lower."""
+
+    text: str
+    method: str
+    reference: str
+    metric: str
+    higher: bool
+
+
+REVERSE = {
+    "as published": ("published", "published-forward"),
+    "without matching": ("unmatched-reverse", "unmatched"),
+    "with matching": ("reverse", BASE),
+}
+CLAIMS = (
+    *(
+        Claim(f"The reverse cycle reduces what z leaks, {where}.", *pair, LEAK, False)
+        for where, pair in REVERSE.items()
+    ),
+    *(
+        Claim(f"The reverse cycle makes swaps better, {where}.", *pair, SWAP, True)
+        for where, pair in REVERSE.items()
+    ),
+    Claim(
+        "A reverse cycle that is not detached is worse.",
+        *("undetached", "unmatched-reverse", SWAP, False),
+    ),
+    Claim("The s of another image keeps the pose out of s.", "own-s", BASE, POSE, True),
+    Claim("A larger z leaks more.", "z-512", BASE, LEAK, True),
+    Claim("A smaller z leaks less.", "z-64", BASE, LEAK, False),
+    Claim("The KL term keeps the identity out of z.", "no-kl", BASE, LEAK, True),
+    Claim(
+        "Swaps of the cycles are better than those of an adversary on swaps.",
+        *("adversarial", "unmatched-reverse", SWAP, False),
+    ),
+    Claim(
+        "The cycles leak less into z than an adversary on swaps.",
+        *("adversarial", "unmatched-reverse", LEAK, True),
+    ),
+    Claim("Matching makes swaps better.", "unmatched", BASE, SWAP, False),
+    Claim("Matching reduces what z leaks.", "unmatched", BASE, LEAK, True),
+    Claim("Codes that agree keep the pose out of s.", "no-agreement", BASE, POSE, True),
+    *(
+        Claim(f"Swaps are better than those of {METHODS[name].meaning}.", name, BASE, SWAP, False)
+        for name in RIVALS
+    ),
+)
+HOLDS, OPPOSITE, UNKNOWN = "holds", "does not hold: the opposite", "cannot tell"
+
+
+def groups_of(runs: Sequence[Mapping]) -> list[dict]:
+    """{source, split, split_seed, methods} for each split of each source, see `summaries`."""
+    fields = ("source", "split", "split_seed")
+    splits = dict.fromkeys(tuple(run[name] for name in fields) for run in runs)
+    groups = []
+    for split in splits:
+        here = [run for run in runs if tuple(run[name] for name in fields) == split]
+        groups.append({**dict(zip(fields, split, strict=True)), "methods": summaries(here)})
+    return groups
+
+
+def summaries(runs: Sequence[Mapping]) -> dict[str, dict]:
+    """{method: {seeds, metrics: {name: {mean, ci95, n, differences}}}} of the runs of one split.
+
+    Intervals are over seeds, those of swaps and gains over outfits, too. The differences {other:
+    {mean, ci95, n}} to the method's references are between runs with the same seed, with intervals
+    over seeds.
+    """
+    by_method: dict[str, dict[int, Mapping]] = {}
+    for run in runs:
+        by_method.setdefault(run["method"], {})[run["seed"]] = run
+    found = {}
+    for method in filter(by_method.get, METHODS):
+        of_seed, metrics = by_method[method], {}
+        for name in dict.fromkeys(name for run in of_seed.values() for name in run["metrics"]):
+            present = {k: run for k, run in of_seed.items() if name in run["metrics"]}
+            metrics[name] = over_seeds(name, list(present.values()))
+            values = {k: run["metrics"][name] for k, run in present.items()}
+            differences = {
+                other: paired
+                for other in references(method)
+                if (paired := difference(name, values, by_method.get(other, {})))
+            }
+            metrics[name]["differences"] = differences
+        found[method] = {"seeds": sorted(of_seed), "metrics": metrics}
+    return found
+
+
+def references(method: str) -> list[str]:
+    """The methods that a method is compared with."""
+    claimed = [claim.reference for claim in CLAIMS if claim.method == method]
+    return [name for name in dict.fromkeys([METHODS[method].reference, *claimed]) if name]
+
+
+def over_seeds(name: str, runs: Sequence[Mapping]) -> dict[str, object]:
+    """{mean, ci95, n} of a metric. No interval of a share leaves 0 to 100 %."""
+    values = [run["metrics"][name] for run in runs]
+    if name not in runs[0]["ci95"]:
+        mean, *interval = t_interval(values)
+        interval = np.clip(interval, 0, 100).tolist() if name.endswith("%") else interval
+        return interval_entry(values, mean, *interval)
+    intervals = [run["ci95"][name] for run in runs]
+    return interval_entry(values, *training_interval(values, intervals, runs[0]["outfits"]))
+
+
+def difference(
+    name: str, values: Mapping[int, float], others: Mapping[int, Mapping]
+) -> dict[str, object] | None:
+    """Of {seed: value} of a metric to that of the other method's runs; None without a pair."""
+    pairs = [
+        value - others[seed]["metrics"][name]
+        for seed, value in values.items()
+        if name in others.get(seed, {}).get("metrics", {})
+    ]
+    return interval_entry(pairs, *t_interval(pairs)) if pairs else None
+
+
+def interval_entry(
+    values: Sequence[float], mean: float, low: float, high: float
+) -> dict[str, object]:
+    """A single value has no interval."""
+    return {"mean": mean, "ci95": [low, high] if len(values) > 1 else None, "n": len(values)}
+
+
+def shown(entry: Mapping | None, digits: int) -> str:
+    if entry is None:
+        return "–"
+    mean, interval = fixed(entry["mean"], digits), entry["ci95"]
+    return mean if interval is None else f"{mean} ({ends(interval, digits)})"
+
+
+def ends(interval: Sequence[float], digits: int) -> str:
+    return span(*(fixed(end, digits) for end in interval))
+
+
+def paired(group: Mapping, method: str, reference: str, metric: str) -> Mapping | None:
+    """The difference of a metric between two methods; None where either was not measured."""
+    entry = group["methods"].get(method, {}).get("metrics", {}).get(metric, {})
+    return entry.get("differences", {}).get(reference)
+
+
+def verdict(entry: Mapping, higher: bool) -> str:
+    """Whether a claim holds: the interval of the difference must exclude 0."""
+    if entry["ci95"] is None or min(entry["ci95"]) <= 0 <= max(entry["ci95"]):
+        return UNKNOWN
+    return HOLDS if (entry["mean"] > 0) == higher else OPPOSITE
+
+
+def claim_rows(groups: Sequence[Mapping]) -> list[list[str]]:
+    """A row for each claim and group in which both methods were measured."""
+    return [
+        [
+            claim.text,
+            SOURCE_NAMES[group["source"]],
+            f"“{claim.method}” less “{claim.reference}”, {claim.metric}",
+            shown(entry, 2 if claim.metric.endswith("dB") else 1),
+            verdict(entry, claim.higher),
+        ]
+        for claim in CLAIMS
+        for group in groups
+        if (entry := paired(group, claim.method, claim.reference, claim.metric))
+    ]
+
+
+def method_rows(groups: Sequence[Mapping]) -> list[list[str]]:
+    """Name and meaning of every method that was measured."""
+    measured = {name for group in groups for name in group["methods"]}
+    return [[f"“{name}”", METHODS[name].meaning] for name in METHODS if name in measured]
+
+
+def best_settings(runs: Sequence[Mapping]) -> dict[str, tuple[str, list[Mapping]]]:
+    """{rival: (the best method of its search on validation swaps, all runs of the search)}."""
+    found = {}
+    for rival in RIVALS:
+        names = [name for name, method in METHODS.items() if method.chooses == rival]
+        tried = [run for run in runs if run["method"] in names]
+        if tried:
+            best = max(tried, key=lambda run: run["metrics"][CHOSEN_BY])
+            found[rival] = best["method"], tried
+    return found
+
+
+def search_table(runs: Sequence[Mapping]) -> dict:
+    """How the settings of each rival were chosen."""
+    rows = []
+    for rival, (name, tried) in best_settings(runs).items():
+        best, method = max(run["metrics"][CHOSEN_BY] for run in tried), METHODS[name]
+        weight = f"{MAIN_WEIGHTS[rival][0]} {searched_weight(method):g}"
+        rate = f"{method.hp.learning_rate:g}"
+        rows.append([f"“{rival}”", str(len(tried)), rate, weight, fixed(best, 2)])
+    caption = (
+        f"The settings of each rival, chosen on validation swaps by trainings of"
+        f" {count(SEARCH_IMAGES)} images."
+    )
+    head = ["method", "trainings", "learning rate", "main weight", CHOSEN_BY]
+    return {"caption": caption, "head": head, "rows": rows}
+
+
+def value_rows(group: Mapping, metrics: Mapping[str, int], base: bool = False) -> list[list[str]]:
+    """A row for each method that has one of the metrics; with its difference to BASE in dB."""
+    rows = []
+    for name, each in group["methods"].items():
+        if not any(metric in each["metrics"] for metric in metrics):
+            continue
+        values = [shown(each["metrics"].get(m), digits) for m, digits in metrics.items()]
+        if base:
+            values.insert(1, shown(paired(group, name, BASE, SWAP), 2))
+        rows.append([f"“{name}”", str(len(each["seeds"])), *values])
+    return rows
+
+
+def comparison_tables(groups: Sequence[Mapping]) -> list[dict]:
+    """{caption, head, rows} of the methods, of both tables of each group, and of the claims."""
+    tables = [
+        {"caption": "Methods.", "head": ["method", "what it is"], "rows": method_rows(groups)}
+    ]
+    for group in groups:
+        where = split_name(group)
+        swap_head = ["mean (95 %)", "seeds", *SWAP_METRICS]
+        swap_head.insert(3, f"less “{BASE}”, dB")
+        tables += [
+            {
+                "caption": f"Swaps: {where}.",
+                "head": swap_head,
+                "rows": value_rows(group, SWAP_METRICS, base=True),
+            },
+            {
+                "caption": f"Codes: {where}.",
+                "head": ["mean (95 %)", "seeds", *CODE_METRICS],
+                "rows": value_rows(group, CODE_METRICS),
+            },
+        ]
+    head = ["claim", "source", "compared", "difference (95 %)", "verdict"]
+    claims = {"caption": "Claims, and what the study says of them.", "head": head}
+    return [*tables, {**claims, "rows": claim_rows(groups)}]
+
+
+def forest(group: Mapping) -> dict[str, dict[str, Mapping]]:
+    """{metric: {method: its paired difference to BASE}} of the metrics in the figure."""
+    return {
+        metric: {
+            name: entry
+            for name in group["methods"]
+            if name not in PRESET_METHODS and (entry := paired(group, name, BASE, metric))
+        }
+        for metric in FOREST
+    }
+
+
+def answer(groups: Sequence[Mapping]) -> list[str]:
+    """Whether the reverse cycle does anything: a sentence for each setting and source."""
+    text = []
+    for group in groups:
+        for where, (method, reference) in REVERSE.items():
+            swap, leak = (paired(group, method, reference, metric) for metric in (SWAP, LEAK))
+            if swap and leak:
+                on_swaps = _effect(swap, ("improves", "worsens"), "swaps", "dB", 2)
+                on_leak = _effect(leak, ("increases", "reduces"), "the mean leak of z", "points", 1)
+                source = SOURCE_NAMES[group["source"]]
+                text.append(f"On {source}, {where}, the reverse cycle {on_swaps}, and {on_leak}.")
+    return text
+
+
+def _effect(entry: Mapping, verbs: tuple[str, str], noun: str, unit: str, digits: int) -> str:
+    interval = entry["ci95"]
+    if interval is None or min(interval) <= 0 <= max(interval):
+        return f"is not shown to change {noun} ({shown(entry, digits)} {unit})"
+    size = fixed(abs(entry["mean"]), digits)
+    limits = ends(sorted(map(abs, interval)), digits)
+    return f"{verbs[entry['mean'] < 0]} {noun} by {size} {unit} ({limits})"
+
+
+def surpassed(group: Mapping) -> list[str]:
+    """Which methods have better swaps than BASE, which worse, and of which it is not shown."""
+    differences = forest(group)[SWAP]
+    better, worse, unknown = [], [], []
+    for name, entry in differences.items():
+        kind = verdict(entry, higher=True)
+        {HOLDS: better, OPPOSITE: worse, UNKNOWN: unknown}[kind].append(f"“{name}”")
+    where = split_name(group)
+    sentences = {
+        f"better swaps than “{BASE}”": better,
+        "worse swaps": worse,
+        "swaps whose difference is not shown": unknown,
+    }
+    return [
+        f"{where[0].upper()}{where[1:]}: {what}: {listed(names)}."
+        for what, names in sentences.items()
+        if names
+    ]
+
+
+def split_name(group: Mapping) -> str:
+    number = f" {group['split_seed']}" if group["split_seed"] else ""
+    return f"{SOURCE_NAMES[group['source']]}, split by {group['split']}{number}"
+
+
+def heading(name: str, method: Mapping) -> str:
+    seeds = len(method["seeds"])
+    return f"“{name}”, {seeds} seed{'s' if seeds > 1 else ''}"
+
+
+def presets_table(groups: Sequence[Mapping]) -> Table:
+    """A row for each metric, and a column for each preset on each source, in the main split."""
+    columns = {
+        f"{SOURCE_NAMES[group['source']]}, {heading(name, method)}": method
+        for group in groups
+        if (group["split"], group["split_seed"]) == ("identity", 0)
+        for name, method in group["methods"].items()
+        if name in PRESET_METHODS
+    }
+    return ["mean (95 %)", *columns], [
+        [name, *(shown(each["metrics"].get(name), digits) for each in columns.values())]
+        for name, digits in PRESET_METRICS.items()
+    ]
+
+
+def presets_finding(groups: Sequence[Mapping]) -> list[str]:
+    """Each preset's swaps, and by how much they differ from those of its reference."""
+    text = []
+    for group in groups:
+        for name in filter(group["methods"].get, PRESET_METHODS):
+            each = group["methods"][name]
+            entry = each["metrics"][SWAP]
+            text.append(
+                f"Swaps of {heading(name, each)}, reach {shown(entry, 1)} dB ({split_name(group)})."
+            )
+            for reference, difference in entry["differences"].items():
+                text.append(_compared(name, reference, difference))
+    return text
+
+
+def _compared(name: str, reference: str, paired: Mapping) -> str:
+    mean, interval = paired["mean"], paired["ci95"]
+    if interval is None:
+        return f"One pair of runs says nothing about its difference to “{reference}”."
+    if min(interval) > 0 or max(interval) < 0:
+        better = "better" if mean > 0 else "worse"
+        size = f"{fixed(abs(mean), 2)} dB ({ends(sorted(map(abs, interval)), 2)})"
+        return f"That is {size} {better} than “{reference}”."
+    value = f"{fixed(mean, 2)} dB ({ends(interval, 2)})"
+    return f"It is not shown that “{name}” and “{reference}” differ: {value}."
+
+
+def describe(runs: Sequence[Mapping]) -> dict:
+    """What the report shows of all runs; `comparison` only where methods were compared."""
+    groups = groups_of([run for run in runs if run["method"] in STUDIED])
+    head, rows = presets_table(groups)
+    caption = "Presets on several seeds: mean (95 %)."
+    content = {
+        "runs": list(runs),
+        "groups": groups,
+        "finding": presets_finding(groups),
+        "tables": [{"caption": caption, "head": head, "rows": rows}],
+    }
+    compared = [group for group in groups if any(forest(group).values())]
+    if compared:
+        content["comparison"] = {
+            "tables": [*comparison_tables(compared), search_table(runs)],
+            "finding": [*answer(compared), *(s for group in compared for s in surpassed(group))],
+            "forest": {split_name(group): forest(group) for group in compared},
+        }
+    return content
+
+
+def tidy(runs: Sequence[Mapping], fields: Sequence[str]) -> str:
+    """CSV with a line for each metric of each run."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*fields, "metric", "value", "commit"])
+    for run in runs:
+        for metric, value in run["metrics"].items():
+            settings = [run[name] for name in fields]
+            writer.writerow([*settings, metric, f"{value:.6g}", run["code"]["commit"]])
+    return text.getvalue()

@@ -1,0 +1,172 @@
+"""What the study says of its runs: paired differences, claims, tables."""
+
+import numpy as np
+import pytest
+
+from benchmarks import comparison, methods
+from benchmarks.methods import METHODS
+from lib.config import make_hparams
+from lib.report import charts
+
+FIELDS = ("method", "source", "split", "split_seed", "seed")
+
+
+def run(method="fast", seed=0, source="drawn", ci95=(), **metrics):
+    """What the study keeps of a run."""
+    return {
+        **dict(zip(FIELDS, (method, source, "identity", 0, seed), strict=True)),
+        "metrics": {"swap, dB": 30.0, **metrics},
+        "ci95": dict(ci95),
+        "outfits": 30,
+        "code": {"commit": "c"},
+    }
+
+
+def levels(method, differences, metric=comparison.SWAP, source="drawn"):
+    """Runs that differ much by seed, and by so much from those of another method."""
+    pairs = zip((20.0, 25.0, 30.0), differences, strict=False)
+    return [run(method, k, source, **{metric: a + d}) for k, (a, d) in enumerate(pairs)]
+
+
+@pytest.mark.parametrize(
+    ("differences", "sentence"),
+    [
+        ((0.9, 1.0, 1.1), "That is 1.00 dB (0.75–1.25) better than “fast”."),
+        ((-0.9, -1.0, -1.1), "That is 1.00 dB (0.75–1.25) worse than “fast”."),
+        (
+            (1.0, -1.0, 0.3),
+            "It is not shown that “long” and “fast” differ: 0.10 dB (-2.42 to 2.62).",
+        ),
+        ((1.0,), "One pair of runs says nothing about its difference to “fast”."),
+    ],
+)
+def test_differences_are_paired_by_seed(differences, sentence):
+    runs = levels("fast", (0, 0, 0)) + levels("long", differences)
+    text = comparison.describe(runs)["finding"]
+    assert text[-1] == sentence
+    assert text[0] == (
+        "Swaps of “fast”, 3 seeds, reach 25.0 (12.6–37.4) dB (drawn sprites, split by identity)."
+    )
+
+
+def test_a_metric_that_some_runs_lack_is_summarised_over_the_others():
+    runs = [run(seed=0, leak=4.0), run(seed=1), run(seed=2, leak=6.0)]
+    entry = comparison.summaries(runs)["fast"]["metrics"]["leak"]
+    assert (entry["mean"], entry["n"]) == (5.0, 2)
+
+
+def test_the_interval_of_a_share_ends_at_0_and_at_100():
+    runs = [run(seed=k, **{"pose from s, %": v, "dB": v}) for k, v in enumerate((1, 9, 2))]
+    metrics = comparison.summaries(runs)["fast"]["metrics"]
+    assert metrics["pose from s, %"]["ci95"][0] == 0 and metrics["dB"]["ci95"][0] < 0
+
+
+def test_swaps_have_an_interval_over_outfits_too():
+    runs = [run("fast", k, **{"swap, dB": 30.0 + k / 10}) for k in range(3)]
+    alone = comparison.summaries(runs)["fast"]["metrics"]["swap, dB"]["ci95"]
+    for each in runs:
+        each["ci95"] = {"swap, dB": [29.0, 31.0]}
+    both = comparison.summaries(runs)["fast"]["metrics"]["swap, dB"]["ci95"]
+    assert np.diff(alone) < 0.6 and 2 < np.diff(both) < 2.4
+
+
+def test_presets_have_a_column_on_each_source_and_the_csv_a_line_for_each_metric():
+    runs = [run(source=source, seed=k) for source in ("drawn", "sprites") for k in range(2)]
+    content = comparison.describe(runs)
+    assert "comparison" not in content  # nothing is compared
+    (table,) = content["tables"]
+    assert table["head"][1:] == ["drawn sprites, “fast”, 2 seeds", "2D Sprites, “fast”, 2 seeds"]
+    assert [len(row) for row in table["rows"]] == [3] * len(comparison.PRESET_METRICS)
+    lines = comparison.tidy(runs, FIELDS).splitlines()
+    assert lines[0].startswith("method,source,split") and len(lines) == 1 + len(runs)
+    assert lines[1] == 'fast,drawn,identity,0,0,"swap, dB",30,c'
+
+
+def compared(differences, metric, method="unmatched", source="drawn"):
+    runs = levels("ours", (0, 0, 0), metric, source) + levels(method, differences, metric, source)
+    return comparison.describe(runs)["comparison"]
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict"),
+    [
+        ((-2.0, -2.1, -1.9), comparison.HOLDS),
+        ((2.0, 2.1, 1.9), comparison.OPPOSITE),
+        ((-2.0, 2.1, 0.0), comparison.UNKNOWN),
+        ((-2.0,), comparison.UNKNOWN),
+    ],
+)
+def test_a_claim_holds_only_where_the_interval_of_its_difference_excludes_0(differences, verdict):
+    rows = compared(differences, comparison.SWAP)["tables"][-2]["rows"]
+    (row,) = [row for row in rows if row[0] == "Matching makes swaps better."]
+    assert row[1] == "drawn sprites" and row[-1] == verdict
+    assert row[2] == "“unmatched” less “ours”, swap, dB"
+
+
+def test_a_claim_about_what_was_not_measured_has_no_row():
+    content = compared((1.0, 1.1, 0.9), comparison.SWAP, "z-512")
+    assert content["tables"][-2]["rows"] == []  # "z-512" claims something of the leak alone
+
+
+def test_a_claim_is_made_of_methods_that_are_compared_with_each_other():
+    for claim in comparison.CLAIMS:
+        assert claim.reference in comparison.references(claim.method)
+        assert {claim.method, claim.reference} <= set(methods.STUDIED)
+
+
+def test_the_answer_says_what_the_reverse_cycle_does_and_what_is_not_shown():
+    runs = []
+    for name, swap, leak in (("ours", 0, 0), ("reverse", -0.5, 4)):
+        for k, level in enumerate((20.0, 25.0, 30.0)):
+            both = {comparison.SWAP: level + swap, comparison.LEAK: level + leak * (k - 1)}
+            runs.append(run(name, k, "sprites", **both))
+    assert comparison.answer(comparison.groups_of(runs)) == [
+        "On 2D Sprites, with matching, the reverse cycle worsens swaps by 0.50 dB (0.50–0.50), and"
+        " is not shown to change the mean leak of z (0.0 (-9.9 to 9.9) points)."
+    ]
+    assert comparison.answer(comparison.groups_of(runs[:3])) == []
+
+
+def test_methods_are_sorted_into_better_worse_and_not_shown():
+    runs = levels("ours", (0, 0, 0)) + levels("z-64", (1.0, 1.1, 0.9))
+    runs += levels("vae", (-3.0, -3.1, -2.9)) + levels("z-512", (1.0, -1.0, 0))
+    (group,) = comparison.groups_of(runs)
+    assert comparison.surpassed(group) == [
+        "Drawn sprites, split by identity: better swaps than “ours”: “z-64”.",
+        "Drawn sprites, split by identity: worse swaps: “vae”.",
+        "Drawn sprites, split by identity: swaps whose difference is not shown: “z-512”.",
+    ]
+
+
+def test_the_tables_of_methods_have_complete_rows_and_the_search_its_best():
+    searched = [name for name in METHODS if METHODS[name].chooses == "drnet"]
+    tried = [
+        {**run(name), "metrics": {comparison.CHOSEN_BY: 20.0 + (k == 5)}}
+        for k, name in enumerate(searched)
+    ]
+    runs = [run("ours"), run("reverse"), run("retrieval"), run("fast"), *tried]
+    tables = comparison.describe(runs)["comparison"]["tables"]
+    assert all(len(row) == len(table["head"]) for table in tables for row in table["rows"])
+    (row,) = tables[-1]["rows"]
+    assert row == ["“drnet”", "9", "0.001", "weight 100", "21.00"]
+    shown = [row[0] for row in tables[1]["rows"]]
+    assert shown == ["“fast”", "“ours”", "“reverse”", "“retrieval”"]
+
+
+def test_the_forest_has_a_row_for_each_method_and_a_hollow_point_for_a_single_pair():
+    content = compared((1.0, 1.1, 0.9), comparison.SWAP)
+    single = compared((1.0,), comparison.SWAP, "vae")
+    groups = {"a": content["forest"], "b": single["forest"]}
+    found = {name: next(iter(each.values()))[comparison.SWAP] for name, each in groups.items()}
+    figure = charts.forest_plot({comparison.SWAP: found})
+    (ax,) = figure.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["unmatched", "vae"]
+    points = [line for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata()) == 1]
+    assert [line.get_markerfacecolor() == "w" for line in points] == [False, True]
+
+
+def test_rivals_are_searched_over_what_they_are_named_for():
+    for name in methods.RIVALS:
+        assert METHODS[name].hp.z_dim == make_hparams("fast").z_dim  # the same backbone
+        tried = [each for each in METHODS.values() if each.chooses == name]
+        assert len({(each.hp.learning_rate, methods.searched_weight(each)) for each in tried}) == 9
