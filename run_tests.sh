@@ -10,6 +10,10 @@ if [ "${BASH_SOURCE[0]}" != "$0" ]; then
   return 1
 fi
 set -e +u -o pipefail +o posix
+if [ $# -gt 0 ]; then
+  echo "run_tests.sh takes no options, but got '$1': for some tests alone, see CONTRIBUTING.md." >&2
+  exit 2
+fi
 script=$0
 while [ -L "$script" ]; do  # such as a link from a folder in PATH
   link=$(readlink "$script")

@@ -110,6 +110,12 @@ def test_a_bad_option_of_the_command(place, record, fault):
     record(fault, place.shown(ended.sentence), status, "nothing", "not needed")
 
 
+def test_an_option_of_the_tests(place, record):
+    ended = place.run(ROOT / "run_tests.sh", "-k", "losses")
+    check_refused(ended, 2, "run_tests.sh takes no options, but got '-k'")
+    record("an option of run_tests.sh", place.shown(ended.sentence), 2, "nothing", "not needed")
+
+
 @pytest.mark.parametrize(("notebook", "name", "value", "says"), NOTEBOOK_FAULTS)
 def test_a_bad_parameter_of_a_notebook(place, record, notebook, name, value, says):
     notebooks = ROOT / "notebooks"
