@@ -243,6 +243,15 @@ def is_current(stored: Mapping, training: Training, fingerprint: str) -> bool:
     return settings and same_learner and same_data
 
 
+def read_runs(path: Path) -> dict[Training, dict]:
+    """The stored runs. Raises: UserError for a file that is none of a study."""
+    stored = read_json(path, "remove it, and measure all runs again")
+    try:
+        return {Training(*(run[name] for name in Training._fields)): run for run in stored["runs"]}
+    except (KeyError, TypeError):
+        raise UserError(f"{path} is not of a study: name another file, or remove it") from None
+
+
 def work(training: Training) -> None:
     """One run: it writes outcome.json, and all that it prints into log.txt."""
     folder = run_dir(training.name)
@@ -303,8 +312,7 @@ def main() -> None:
     ]
     kept = {}
     if options.json.exists():
-        stored = read_json(options.json, "remove it, and measure all runs again")
-        kept = {Training(*(run[name] for name in Training._fields)): run for run in stored["runs"]}
+        kept = read_runs(options.json)
     missing = [
         training
         for training in planned

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import subprocess
 
@@ -6,11 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import cost, load, protocol, recipe, speed, study
-from lib.config import PRESETS, make_hparams
+from benchmarks import cost, load, protocol, speed, study
+from lib.config import PRESETS
 from lib.data.sprites import N_POSES
 from lib.system import paths
-from lib.system.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -39,86 +37,6 @@ def test_speed_counts_the_operations_and_shares_of_the_peak(few_sprites, few_com
         assert row["peak_share"] == pytest.approx(row["gflops"] / result["peak_gflops"])
     assert result["reference"]["times_reference"] == 1
     json.dumps(result, allow_nan=False)
-
-
-def test_the_recipe_goes_from_paper_to_fast_leaving_nothing_out():
-    first, last = recipe.settings(0), recipe.settings(len(recipe.CHANGES) - 1)
-    assert first == make_hparams("paper")
-    assert last == dataclasses.replace(make_hparams("fast"), images_seen=first.images_seen)
-    for row in range(1, len(recipe.CHANGES)):
-        assert recipe.settings(row) != recipe.settings(row - 1)
-
-
-def test_the_rows_of_the_recipe_are_as_long_as_their_rates_allow(
-    few_sprites, few_components, monkeypatch
-):
-    for name, value in {"RATE_SECONDS": 0.01, "TURNS": 1, "WARM_UP": 1}.items():
-        monkeypatch.setattr(recipe, name, value)
-    rates = recipe.measure_rates(few_sprites, CPU)
-    short, long = (np.array(recipe.images_in(seconds, rates)) for seconds in (300.0, 900.0))
-    batches = [recipe.settings(row).batch_images for row in range(len(recipe.CHANGES))]
-    assert len(short) == len(recipe.CHANGES) and not (short % batches).any() and (short > 0).all()
-    # three times as long, but for the components and the matches
-    published = [recipe.settings(row).architecture == "published" for row in range(len(short))]
-    np.testing.assert_allclose((long / short)[published], 3, rtol=0.01)
-    assert (long / short)[np.invert(published)].min() > 2.99
-
-
-def test_a_row_of_the_recipe_is_trained_for_its_length_and_judged(
-    few_sprites, few_components, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(paths, "REPORTS", tmp_path)
-    monkeypatch.setattr(
-        recipe,
-        "make_hparams",
-        lambda preset, **set: make_hparams(preset, **{**set, "swap_samples": 100}),
-    )
-    training = recipe.measure(few_sprites, len(recipe.CHANGES) - 1, 1, 640, CPU)
-    assert 0 < training["seconds"] and training["images"] == 640
-    assert 0 < training["reconstruction"] < 1 and 0 < training["swap"] < 1
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "[]",
-        '{"source": "drawn"}',
-        '{"source": "drawn", "seconds": 9.0, "threads": 1, "trainings": {}}',
-    ],
-)
-def test_a_file_of_another_comparison_is_named_and_kept(
-    few_sprites, tmp_path, monkeypatch, content
-):
-    path = tmp_path / "recipe.json"
-    path.write_text(content)
-    monkeypatch.setattr(recipe, "create_sprites", lambda source: few_sprites)
-    monkeypatch.setattr("sys.argv", ["recipe", "--json", str(path)])
-    with pytest.raises(UserError, match=r"\S+recipe.json holds another comparison, or none"):
-        recipe.main()
-    assert path.read_text() == content
-
-
-def trained(swap, reconstruction, images):
-    return {"swap": swap, "reconstruction": reconstruction, "images": images, "kl_nats": 0.5}
-
-
-def test_the_table_of_the_recipe():
-    rows = {
-        "first": [trained(0.01, 0.01, images) for images in (64, 128, 192)],
-        "second": [trained(10**-e, 0.001, 64) for e in (2.4, 2.5, 2.6)],
-    }
-    first, second = recipe.summary(rows)
-    assert (first["swap_psnr"], first["ci95"], first["gained"]) == (
-        pytest.approx(20),
-        pytest.approx([20, 20]),
-        0,
-    )
-    assert (first["seeds"], first["images"]) == (3, 128)
-    assert second["swap_psnr"] == pytest.approx(25) and second["gained"] == pytest.approx(5)
-    assert second["gain_ci95"] == pytest.approx([5 - 4.303 / 3**0.5, 5 + 4.303 / 3**0.5], abs=1e-3)
-    # t of 2 degrees of freedom
-    assert second["ci95"] == pytest.approx([25 - 4.303 / 3**0.5, 25 + 4.303 / 3**0.5], abs=1e-3)
 
 
 def test_the_cost_is_of_one_setting_changed_at_a_time():
@@ -153,22 +71,6 @@ def test_larger_images_are_the_sprites_over_and_over_with_every_pixel_repeated(
         np.testing.assert_array_equal(
             written[:, row::2, column::2], np.concatenate([some, some[:N_POSES]])
         )
-
-
-def test_the_recipe_names_the_changes_with_and_without_a_gain():
-    rows = [("as published", 15.0, 0.0), ("a", 18.5, 3.5), ("b", 18.2, -0.3), ("c", 19.0, 0.8)]
-    table = [
-        {"change": name, "swap_psnr": psnr, "gained": gained, "images": 80_100.0, "kl_nats": 0.3}
-        | {"gain_ci95": [gained - 1, gained + 1]}
-        for name, psnr, gained in rows
-    ]
-    text = " ".join(recipe.recipe_finding(table))
-    assert "was trained on 0.20 % of the images of the published training" in text
-    assert "In this row, z collapsed: the KL term" in text
-    assert "from 15.0 to 19.0 dB" in text
-    assert "A gain is shown for \u201ca\u201d (+3.5 dB, 2.5 to 4.5)." in text
-    assert "no gain is shown for \u201cb\u201d (-0.3 dB, -1.3 to 0.7) and \u201cc\u201d" in text
-    assert "no gain" not in " ".join(recipe.recipe_finding(table[:2]))
 
 
 def test_the_cost_says_how_each_setting_changes_it():
@@ -216,7 +118,7 @@ def test_each_way_is_timed_in_a_process_that_waits_so(monkeypatch):
         assert way or "GOMP_SPINCOUNT" not in environment
 
 
-@pytest.mark.parametrize("module", [study, recipe, cost, load, speed])
+@pytest.mark.parametrize("module", [study, cost, load, speed])
 def test_the_committed_text_follows_from_the_committed_numbers(module):
     name = module.__name__.rpartition(".")[2]
     content = json.loads((paths.ROOT / "benchmarks" / f"{name}.json").read_text())

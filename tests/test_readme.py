@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from benchmarks import comparison, cost, load, protocol, recipe, speed, study
+from benchmarks import comparison, cost, load, protocol, speed, study
 from lib.report.descriptions import DESCRIPTIONS
 from lib.report.findings import REMEMBERING
 from lib.report.numbers import (
@@ -156,7 +156,7 @@ def test_its_links_lead_to_files():
 def stored_results():
     """The stored numbers by their file, with the version that the code now has."""
     runs = {f"reports/_committed/{run}/results.json": VERSION for run in RUNS}
-    modules = (cost, load, protocol, recipe, speed, study)
+    modules = (cost, load, protocol, speed, study)
     names = {module: module.__name__.replace(".", "/") for module in modules}
     return runs | {f"{name}.json": module.VERSION for module, name in names.items()}
 

@@ -151,6 +151,15 @@ def test_a_run_is_measured_and_stored(few_sprites, reports, monkeypatch):
     assert {images.shape for images in arrays.values()} == {(study.PICTURED, 60, 60, 3)}
 
 
+@pytest.mark.parametrize("content", ["", "[]", '{"source": "drawn"}', '{"runs": [{"seed": 1}]}'])
+def test_a_file_that_is_none_of_a_study_is_named_and_kept(tmp_path, content):
+    path = tmp_path / "other.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"\S+other.json .*remove it"):
+        study.read_runs(path)
+    assert path.read_text() == content
+
+
 def test_a_simple_predictor_is_measured_on_the_same_swaps_without_a_training(
     few_sprites, reports, monkeypatch
 ):

@@ -15,7 +15,7 @@ from lib.system.paths import ROOT, run_dir
 
 SECTIONS = ("data", "training", "swap", "interpolation", "probes")
 # measured once; the appendix of every report
-BENCHMARKS = ("study", "protocol", "recipe", "speed", "load", "cost")
+BENCHMARKS = ("study", "protocol", "speed", "load", "cost")
 BENCHMARK_DIR = ROOT / "benchmarks"
 COMMITTED_DIR = ROOT / "reports" / "_committed"  # no run's folder: run names begin with a letter
 README_FIGURES = ("style_transfer_actions", "cycles", "probes")

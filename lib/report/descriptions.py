@@ -39,8 +39,6 @@ DESCRIPTIONS = {
     " predicted s and from a predicted z.",
     "maps": "Eight scatter plots of s and of the mean of z, by t-SNE and by two principal"
     " components, coloured by identity and by action.",
-    "recipe": "Chart of the PSNR of swaps and reconstructions after each change to the published"
-    " recipe.",
     "cost": "Line plots of the time of a training pair and of the peak memory against the number of"
     " images, their size, both codes and the batch.",
 }

@@ -129,7 +129,7 @@ def finished(run: StoppedRun, never_stopped: subprocess.Popen) -> FinishedRun:
 
 def timeless(results: dict) -> dict:
     """Results without what differs from run to run: its name and how long things took."""
-    outside = ("run", "times", "speed", "load", "cost", "recipe")
+    outside = ("run", "times", "speed", "load", "cost")
     kept = {name: value for name, value in results.items() if name not in outside}
     timed = ("seconds", "pairs_per_second")
     kept["training"] = {k: v for k, v in kept["training"].items() if k not in timed}
