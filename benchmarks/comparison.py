@@ -108,7 +108,7 @@ CLAIMS = (
 HOLDS, OPPOSITE, UNKNOWN = "holds", "does not hold: the opposite", "cannot tell"
 
 
-def groups_of(runs: Sequence[Mapping]) -> list[dict]:
+def group_runs(runs: Sequence[Mapping]) -> list[dict]:
     """{source, split, split_seed, methods} for each split of each source, see `summaries`."""
     fields = ("source", "split", "split_seed")
     splits = dict.fromkeys(tuple(run[name] for name in fields) for run in runs)
@@ -131,9 +131,9 @@ def summaries(runs: Sequence[Mapping]) -> dict[str, dict]:
         by_method.setdefault(run["method"], {})[run["seed"]] = run
     found = {}
     for method in filter(by_method.get, METHODS):
-        of_seed, metrics = by_method[method], {}
-        for name in dict.fromkeys(name for run in of_seed.values() for name in run["metrics"]):
-            present = {k: run for k, run in of_seed.items() if name in run["metrics"]}
+        by_seed, metrics = by_method[method], {}
+        for name in dict.fromkeys(name for run in by_seed.values() for name in run["metrics"]):
+            present = {k: run for k, run in by_seed.items() if name in run["metrics"]}
             metrics[name] = over_seeds(name, list(present.values()))
             values = {k: run["metrics"][name] for k, run in present.items()}
             differences = {
@@ -142,7 +142,7 @@ def summaries(runs: Sequence[Mapping]) -> dict[str, dict]:
                 if (paired := difference(name, values, by_method.get(other, {})))
             }
             metrics[name]["differences"] = differences
-        found[method] = {"seeds": sorted(of_seed), "metrics": metrics}
+        found[method] = {"seeds": sorted(by_seed), "metrics": metrics}
     return found
 
 
@@ -344,8 +344,8 @@ def surpassed(group: Mapping) -> list[str]:
         "swaps whose difference is not shown": unknown,
     }
     return [
-        f"{where[0].upper()}{where[1:]}: {what}: {listed(names)}."
-        for what, names in sentences.items()
+        f"{where[0].upper()}{where[1:]}: {kind}: {listed(names)}."
+        for kind, names in sentences.items()
         if names
     ]
 
@@ -404,7 +404,7 @@ def _compared(name: str, reference: str, paired: Mapping) -> str:
 
 def describe(runs: Sequence[Mapping]) -> dict:
     """What the report shows of all runs; `comparison` only where methods were compared."""
-    groups = groups_of([run for run in runs if run["method"] in STUDIED])
+    groups = group_runs([run for run in runs if run["method"] in STUDIED])
     head, rows = presets_table(groups)
     caption = "Presets on several seeds: mean (95 %)."
     content = {

@@ -120,17 +120,17 @@ def test_the_answer_says_what_the_reverse_cycle_does_and_what_is_not_shown():
         for k, level in enumerate((20.0, 25.0, 30.0)):
             both = {comparison.SWAP: level + swap, comparison.LEAK: level + leak * (k - 1)}
             runs.append(run(name, k, "sprites", **both))
-    assert comparison.answer(comparison.groups_of(runs)) == [
+    assert comparison.answer(comparison.group_runs(runs)) == [
         "On 2D Sprites, with matching, the reverse cycle worsens swaps by 0.50 dB (0.50–0.50), and"
         " is not shown to change the mean leak of z (0.0 (-9.9 to 9.9) points)."
     ]
-    assert comparison.answer(comparison.groups_of(runs[:3])) == []
+    assert comparison.answer(comparison.group_runs(runs[:3])) == []
 
 
 def test_methods_are_sorted_into_better_worse_and_not_shown():
     runs = levels("ours", (0, 0, 0)) + levels("z-64", (1.0, 1.1, 0.9))
     runs += levels("vae", (-3.0, -3.1, -2.9)) + levels("z-512", (1.0, -1.0, 0))
-    (group,) = comparison.groups_of(runs)
+    (group,) = comparison.group_runs(runs)
     assert comparison.surpassed(group) == [
         "Drawn sprites, split by identity: better swaps than “ours”: “z-64”.",
         "Drawn sprites, split by identity: worse swaps: “vae”.",
