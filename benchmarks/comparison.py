@@ -199,9 +199,21 @@ def paired(group: Mapping, method: str, reference: str, metric: str) -> Mapping 
     return entry.get("differences", {}).get(reference)
 
 
+def is_shown(entry: Mapping) -> bool:
+    """Whether the interval of a difference excludes 0; a single pair has no interval."""
+    interval = entry["ci95"]
+    return interval is not None and not min(interval) <= 0 <= max(interval)
+
+
+def size(entry: Mapping, digits: int, unit: str) -> str:
+    """A difference without its sign."""
+    mean = fixed(abs(entry["mean"]), digits)
+    return f"{mean} {unit} ({ends(sorted(map(abs, entry['ci95'])), digits)})"
+
+
 def verdict(entry: Mapping, higher: bool) -> str:
-    """Whether a claim holds: the interval of the difference must exclude 0."""
-    if entry["ci95"] is None or min(entry["ci95"]) <= 0 <= max(entry["ci95"]):
+    """Whether a claim holds."""
+    if not is_shown(entry):
         return UNKNOWN
     return HOLDS if (entry["mean"] > 0) == higher else OPPOSITE
 
@@ -228,26 +240,17 @@ def method_rows(groups: Sequence[Mapping]) -> list[list[str]]:
     return [[f"“{name}”", METHODS[name].meaning] for name in METHODS if name in measured]
 
 
-def best_settings(runs: Sequence[Mapping]) -> dict[str, tuple[str, list[Mapping]]]:
-    """{rival: (the best method of its search on validation swaps, all runs of the search)}."""
-    found = {}
-    for rival in RIVALS:
-        names = [name for name, method in METHODS.items() if method.chooses == rival]
-        tried = [run for run in runs if run["method"] in names]
-        if tried:
-            best = max(tried, key=lambda run: run["metrics"][CHOSEN_BY])
-            found[rival] = best["method"], tried
-    return found
-
-
 def search_table(runs: Sequence[Mapping]) -> dict:
     """How the settings of each rival were chosen."""
     rows = []
-    for rival, (name, tried) in best_settings(runs).items():
-        best, method = max(run["metrics"][CHOSEN_BY] for run in tried), METHODS[name]
-        weight = f"{MAIN_WEIGHTS[rival][0]} {searched_weight(method):g}"
-        rate = f"{method.hp.learning_rate:g}"
-        rows.append([f"“{rival}”", str(len(tried)), rate, weight, fixed(best, 2)])
+    for rival in RIVALS:
+        names = [name for name, method in METHODS.items() if method.chooses == rival]
+        tried = {run["method"]: run["metrics"][CHOSEN_BY] for run in runs if run["method"] in names}
+        if tried:
+            best = max(tried, key=tried.__getitem__)
+            weight = f"{MAIN_WEIGHTS[rival][0]} {searched_weight(METHODS[best]):g}"
+            rate = f"{METHODS[best].hp.learning_rate:g}"
+            rows.append([f"“{rival}”", str(len(tried)), rate, weight, fixed(tried[best], 2)])
     caption = (
         f"The settings of each rival, chosen on validation swaps by trainings of"
         f" {count(SEARCH_IMAGES)} images."
@@ -322,12 +325,9 @@ def answer(groups: Sequence[Mapping]) -> list[str]:
 
 
 def _effect(entry: Mapping, verbs: tuple[str, str], noun: str, unit: str, digits: int) -> str:
-    interval = entry["ci95"]
-    if interval is None or min(interval) <= 0 <= max(interval):
+    if not is_shown(entry):
         return f"is not shown to change {noun} ({shown(entry, digits)} {unit})"
-    size = fixed(abs(entry["mean"]), digits)
-    limits = ends(sorted(map(abs, interval)), digits)
-    return f"{verbs[entry['mean'] < 0]} {noun} by {size} {unit} ({limits})"
+    return f"{verbs[entry['mean'] < 0]} {noun} by {size(entry, digits, unit)}"
 
 
 def surpassed(group: Mapping) -> list[str]:
@@ -391,14 +391,12 @@ def presets_finding(groups: Sequence[Mapping]) -> list[str]:
 
 
 def _compared(name: str, reference: str, paired: Mapping) -> str:
-    mean, interval = paired["mean"], paired["ci95"]
-    if interval is None:
+    if paired["ci95"] is None:
         return f"One pair of runs says nothing about its difference to “{reference}”."
-    if min(interval) > 0 or max(interval) < 0:
-        better = "better" if mean > 0 else "worse"
-        size = f"{fixed(abs(mean), 2)} dB ({ends(sorted(map(abs, interval)), 2)})"
-        return f"That is {size} {better} than “{reference}”."
-    value = f"{fixed(mean, 2)} dB ({ends(interval, 2)})"
+    if is_shown(paired):
+        better = "better" if paired["mean"] > 0 else "worse"
+        return f"That is {size(paired, 2, 'dB')} {better} than “{reference}”."
+    value = f"{fixed(paired['mean'], 2)} dB ({ends(paired['ci95'], 2)})"
     return f"It is not shown that “{name}” and “{reference}” differ: {value}."
 
 
