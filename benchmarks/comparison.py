@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.methods import (
     BASE,
+    LONGEST,
     MAIN_WEIGHTS,
     METHODS,
     PRESET_METHODS,
@@ -52,9 +53,12 @@ CODE_METRICS = {
     "mean leak of z (mean), %": 0,
     "mean leak of z (sampled), %": 0,
 }
+SPLIT = ("source", "split", "split_seed")  # of a group
 SWAP, LEAK, POSE = "swap, dB", "mean leak of z (mean), %", "pose from s, %"
 CHOSEN_BY = "validation swap, dB"
 FOREST = (SWAP, POSE, LEAK)  # the differences that the figure shows
+# the curves that it shows
+FOLLOWED = (*PRESET_METHODS, BASE, "published", "published-forward", LONGEST)
 
 
 class Claim(NamedTuple):
@@ -110,12 +114,11 @@ HOLDS, OPPOSITE, UNKNOWN = "holds", "does not hold: the opposite", "cannot tell"
 
 def group_runs(runs: Sequence[Mapping]) -> list[dict]:
     """{source, split, split_seed, methods} for each split of each source, see `summaries`."""
-    fields = ("source", "split", "split_seed")
-    splits = dict.fromkeys(tuple(run[name] for name in fields) for run in runs)
+    splits = dict.fromkeys(tuple(run[name] for name in SPLIT) for run in runs)
     groups = []
     for split in splits:
-        here = [run for run in runs if tuple(run[name] for name in fields) == split]
-        groups.append({**dict(zip(fields, split, strict=True)), "methods": summaries(here)})
+        here = [run for run in runs if tuple(run[name] for name in SPLIT) == split]
+        groups.append({**dict(zip(SPLIT, split, strict=True)), "methods": summaries(here)})
     return groups
 
 
@@ -199,10 +202,16 @@ def paired(group: Mapping, method: str, reference: str, metric: str) -> Mapping 
     return entry.get("differences", {}).get(reference)
 
 
+def tested(group: Mapping, method: str, reference: str, metric: str) -> Mapping | None:
+    """As `paired`, but None where a single pair says nothing, since it has no interval."""
+    entry = paired(group, method, reference, metric)
+    return entry if entry and entry["ci95"] else None
+
+
 def is_shown(entry: Mapping) -> bool:
-    """Whether the interval of a difference excludes 0; a single pair has no interval."""
-    interval = entry["ci95"]
-    return interval is not None and not min(interval) <= 0 <= max(interval)
+    """Whether the interval of a difference excludes 0."""
+    low, high = entry["ci95"]
+    return not low <= 0 <= high
 
 
 def size(entry: Mapping, digits: int, unit: str) -> str:
@@ -219,7 +228,7 @@ def verdict(entry: Mapping, higher: bool) -> str:
 
 
 def claim_rows(groups: Sequence[Mapping]) -> list[list[str]]:
-    """A row for each claim and group in which both methods were measured."""
+    """A row for each claim and group in which both methods were measured more than once."""
     return [
         [
             claim.text,
@@ -230,7 +239,7 @@ def claim_rows(groups: Sequence[Mapping]) -> list[list[str]]:
         ]
         for claim in CLAIMS
         for group in groups
-        if (entry := paired(group, claim.method, claim.reference, claim.metric))
+        if (entry := tested(group, claim.method, claim.reference, claim.metric))
     ]
 
 
@@ -240,22 +249,27 @@ def method_rows(groups: Sequence[Mapping]) -> list[list[str]]:
     return [[f"“{name}”", METHODS[name].meaning] for name in METHODS if name in measured]
 
 
+def searched_runs(runs: Sequence[Mapping], rival: str) -> dict[str, float]:
+    """{method: PSNR of validation swaps} of the trainings that chose the settings of a rival."""
+    names = [name for name, method in METHODS.items() if method.chooses == rival]
+    return {run["method"]: run["metrics"][CHOSEN_BY] for run in runs if run["method"] in names}
+
+
 def search_table(runs: Sequence[Mapping]) -> dict:
-    """How the settings of each rival were chosen."""
+    """How the settings of each rival were chosen; a rival without a search has no settings."""
     rows = []
     for rival in RIVALS:
-        names = [name for name, method in METHODS.items() if method.chooses == rival]
-        tried = {run["method"]: run["metrics"][CHOSEN_BY] for run in runs if run["method"] in names}
+        tried, chosen = searched_runs(runs, rival), ["–"] * 3
         if tried:
             best = max(tried, key=tried.__getitem__)
             weight = f"{MAIN_WEIGHTS[rival][0]} {searched_weight(METHODS[best]):g}"
-            rate = f"{METHODS[best].hp.learning_rate:g}"
-            rows.append([f"“{rival}”", str(len(tried)), rate, weight, fixed(tried[best], 2)])
+            chosen = [f"{METHODS[best].hp.learning_rate:g}", weight, fixed(tried[best], 2)]
+        rows.append([f"“{rival}”", METHODS[rival].meaning, str(len(tried)), *chosen])
     caption = (
         f"The settings of each rival, chosen on validation swaps by trainings of"
         f" {count(SEARCH_IMAGES)} images."
     )
-    head = ["method", "trainings", "learning rate", "main weight", CHOSEN_BY]
+    head = ["rival", "what it is", "trainings", "learning rate", "main weight", CHOSEN_BY]
     return {"caption": caption, "head": head, "rows": rows}
 
 
@@ -272,30 +286,65 @@ def value_rows(group: Mapping, metrics: Mapping[str, int], base: bool = False) -
     return rows
 
 
-def comparison_tables(groups: Sequence[Mapping]) -> list[dict]:
-    """{caption, head, rows} of the methods, of both tables of each group, and of the claims."""
-    tables = [
-        {"caption": "Methods.", "head": ["method", "what it is"], "rows": method_rows(groups)}
+def value_tables(group: Mapping) -> list[dict]:
+    """{caption, head, rows} of the swaps of a group, and of its codes."""
+    where, head = split_name(group), ["mean (95 %)", "seeds"]
+    swap_head = [*head, *SWAP_METRICS]
+    swap_head.insert(3, f"less “{BASE}”, dB")
+    return [
+        {
+            "caption": f"Swaps: {where}.",
+            "head": swap_head,
+            "rows": value_rows(group, SWAP_METRICS, base=True),
+        },
+        {
+            "caption": f"Codes: {where}.",
+            "head": [*head, *CODE_METRICS],
+            "rows": value_rows(group, CODE_METRICS),
+        },
     ]
-    for group in groups:
-        where = split_name(group)
-        swap_head = ["mean (95 %)", "seeds", *SWAP_METRICS]
-        swap_head.insert(3, f"less “{BASE}”, dB")
-        tables += [
-            {
-                "caption": f"Swaps: {where}.",
-                "head": swap_head,
-                "rows": value_rows(group, SWAP_METRICS, base=True),
-            },
-            {
-                "caption": f"Codes: {where}.",
-                "head": ["mean (95 %)", "seeds", *CODE_METRICS],
-                "rows": value_rows(group, CODE_METRICS),
-            },
-        ]
-    head = ["claim", "source", "compared", "difference (95 %)", "verdict"]
-    claims = {"caption": "Claims, and what the study says of them.", "head": head}
-    return [*tables, {**claims, "rows": claim_rows(groups)}]
+
+
+def compare(runs: Sequence[Mapping], groups: Sequence[Mapping]) -> dict[str, object]:
+    """What notebook 06 and the report show: tables {caption, head, rows}, and what they say."""
+    claims = claim_rows(groups)
+    return {
+        "methods": {
+            "caption": "The methods.",
+            "head": ["method", "what it is"],
+            "rows": method_rows(groups),
+        },
+        "search": search_table(runs),
+        "values": [table for group in groups for table in value_tables(group)],
+        "claims": {
+            "caption": "Claims, and what the study says of them.",
+            "head": ["claim", "source", "compared", "difference (95 %)", "verdict"],
+            "rows": claims,
+        },
+        "finding": [
+            *answer(groups),
+            *(sentence for group in groups for sentence in surpassed(group)),
+            verdicts(claims),
+        ],
+        "forest": {split_name(group): forest(group) for group in groups},
+        "curves": {split_name(group): curves(runs, group) for group in groups},
+    }
+
+
+def verdicts(claims: Sequence[Sequence[str]]) -> str:
+    """How many rows of `claim_rows` have each verdict."""
+    found = [row[-1] for row in claims]
+    return (
+        f"Verdicts on {len(found)} claims: {found.count(HOLDS)} hold, {found.count(OPPOSITE)} do"
+        f" not (the opposite is shown), {found.count(UNKNOWN)} cannot be told."
+    )
+
+
+def curves(runs: Sequence[Mapping], group: Mapping) -> dict[str, list[list[float]]]:
+    """{method: [images seen, PSNR of validation swaps]}, means over the seeds of a group."""
+    here = [run for run in runs if all(run[name] == group[name] for name in SPLIT)]
+    found = {name: [run["curve"] for run in here if run["method"] == name] for name in FOLLOWED}
+    return {name: np.mean(each, axis=0).tolist() for name, each in found.items() if each}
 
 
 def forest(group: Mapping) -> dict[str, dict[str, Mapping]]:
@@ -315,7 +364,7 @@ def answer(groups: Sequence[Mapping]) -> list[str]:
     text = []
     for group in groups:
         for where, (method, reference) in REVERSE.items():
-            swap, leak = (paired(group, method, reference, metric) for metric in (SWAP, LEAK))
+            swap, leak = (tested(group, method, reference, metric) for metric in (SWAP, LEAK))
             if swap and leak:
                 on_swaps = _effect(swap, ("improves", "worsens"), "swaps", "dB", 2)
                 on_leak = _effect(leak, ("increases", "reduces"), "the mean leak of z", "points", 1)
@@ -332,9 +381,10 @@ def _effect(entry: Mapping, verbs: tuple[str, str], noun: str, unit: str, digits
 
 def surpassed(group: Mapping) -> list[str]:
     """Which methods have better swaps than BASE, which worse, and of which it is not shown."""
-    differences = forest(group)[SWAP]
     better, worse, unknown = [], [], []
-    for name, entry in differences.items():
+    for name in forest(group)[SWAP]:
+        if not (entry := tested(group, name, BASE, SWAP)):
+            continue
         kind = verdict(entry, higher=True)
         {HOLDS: better, OPPOSITE: worse, UNKNOWN: unknown}[kind].append(f"“{name}”")
     where = split_name(group)
@@ -413,11 +463,7 @@ def describe(runs: Sequence[Mapping]) -> dict:
     }
     compared = [group for group in groups if any(forest(group).values())]
     if compared:
-        content["comparison"] = {
-            "tables": [*comparison_tables(compared), search_table(runs)],
-            "finding": [*answer(compared), *(s for group in compared for s in surpassed(group))],
-            "forest": {split_name(group): forest(group) for group in compared},
-        }
+        content["comparison"] = compare(runs, compared)
     return content
 
 

@@ -268,12 +268,16 @@ def work(training: Training) -> None:
 
 
 def keep_pictures(training: Training, path: Path) -> None:
-    """Add the swaps of a run, if it kept some, to those of other methods: {method: images}."""
+    """Add the swaps of a run, if it kept some, to those of other methods, in their order.
+
+    The file has {method: images}, and what all swaps begin with (see `pictures`).
+    """
     examples = run_dir(training.name) / EXAMPLES
     if examples.exists():
         kept = read_arrays(path) if path.exists() else {}
         found = read_arrays(examples)
-        write_arrays(path, {**kept, training.method: found.pop("swap"), **found})
+        kept[training.method] = found.pop("swap")
+        write_arrays(path, {**found, **{name: kept[name] for name in METHODS if name in kept}})
 
 
 def make_executor(options: argparse.Namespace) -> Executor:

@@ -1,5 +1,7 @@
 """What the study says of its runs: paired differences, claims, tables."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from benchmarks import comparison, methods
 from benchmarks.methods import METHODS
 from lib.config import make_hparams
 from lib.report import charts
+from lib.system.paths import ROOT
 
 FIELDS = ("method", "source", "split", "split_seed", "seed")
 
@@ -18,6 +21,7 @@ def run(method="fast", seed=0, source="drawn", ci95=(), **metrics):
         "metrics": {"swap, dB": 30.0, **metrics},
         "ci95": dict(ci95),
         "outfits": 30,
+        "curve": [[100, 20.0 + seed], [200, 30.0 + seed]],
         "code": {"commit": "c"},
     }
 
@@ -93,19 +97,26 @@ def compared(differences, metric, method="unmatched", source="drawn"):
         ((-2.0, -2.1, -1.9), comparison.HOLDS),
         ((2.0, 2.1, 1.9), comparison.OPPOSITE),
         ((-2.0, 2.1, 0.0), comparison.UNKNOWN),
-        ((-2.0,), comparison.UNKNOWN),
     ],
 )
 def test_a_claim_holds_only_where_the_interval_of_its_difference_excludes_0(differences, verdict):
-    rows = compared(differences, comparison.SWAP)["tables"][-2]["rows"]
+    rows = compared(differences, comparison.SWAP)["claims"]["rows"]
     (row,) = [row for row in rows if row[0] == "Matching makes swaps better."]
     assert row[1] == "drawn sprites" and row[-1] == verdict
     assert row[2] == "“unmatched” less “ours”, swap, dB"
 
 
+def test_a_single_pair_of_runs_decides_nothing():
+    content = compared((-2.0,), comparison.SWAP)
+    assert content["claims"]["rows"] == []
+    assert content["finding"] == [comparison.verdicts([])]
+    (forest,) = content["forest"].values()
+    assert forest[comparison.SWAP]["unmatched"]["mean"] == -2
+
+
 def test_a_claim_about_what_was_not_measured_has_no_row():
     content = compared((1.0, 1.1, 0.9), comparison.SWAP, "z-512")
-    assert content["tables"][-2]["rows"] == []  # "z-512" claims something of the leak alone
+    assert content["claims"]["rows"] == []  # "z-512" claims something of the leak alone
 
 
 def test_a_claim_is_made_of_methods_that_are_compared_with_each_other():
@@ -145,11 +156,13 @@ def test_the_tables_of_methods_have_complete_rows_and_the_search_its_best():
         for k, name in enumerate(searched)
     ]
     runs = [run("ours"), run("reverse"), run("retrieval"), run("fast"), *tried]
-    tables = comparison.describe(runs)["comparison"]["tables"]
+    content = comparison.describe(runs)["comparison"]
+    tables = [content["methods"], content["search"], *content["values"], content["claims"]]
     assert all(len(row) == len(table["head"]) for table in tables for row in table["rows"])
-    (row,) = tables[-1]["rows"]
-    assert row == ["“drnet”", "9", "0.001", "weight 100", "21.00"]
-    shown = [row[0] for row in tables[1]["rows"]]
+    search = {row[0]: row[2:] for row in content["search"]["rows"]}
+    assert search["“drnet”"] == ["9", "0.001", "weight 100", "21.00"]
+    assert search["“vae”"] == ["0", "–", "–", "–"]
+    shown = [row[0] for row in content["values"][0]["rows"]]
     assert shown == ["“fast”", "“ours”", "“reverse”", "“retrieval”"]
 
 
@@ -170,3 +183,31 @@ def test_rivals_are_searched_over_what_they_are_named_for():
         assert METHODS[name].hp.z_dim == make_hparams("fast").z_dim  # the same backbone
         tried = [each for each in METHODS.values() if each.chooses == name]
         assert len({(each.hp.learning_rate, methods.searched_weight(each)) for each in tried}) == 9
+
+
+def test_curves_are_means_over_seeds_of_the_methods_that_are_followed():
+    runs = levels("ours", (0, 0, 0)) + levels("published", (-1, -1, -1)) + levels("vae", (1, 1, 1))
+    (curves,) = comparison.describe(runs)["comparison"]["curves"].values()
+    assert curves == {name: [[100, 21], [200, 31]] for name in ("ours", "published")}
+    (ax,) = charts.learning_curves({"a": curves}).axes
+    assert [line.get_label() for line in ax.lines] == ["ours", "published"]
+
+
+def test_the_verdicts_are_counted():
+    rows = [[verdict] for verdict in (comparison.HOLDS, comparison.OPPOSITE, comparison.HOLDS)]
+    assert comparison.verdicts(rows) == (
+        "Verdicts on 3 claims: 2 hold, 1 do not (the opposite is shown), 0 cannot be told."
+    )
+
+
+@pytest.mark.parametrize("rival", methods.RIVALS)
+def test_each_rival_has_the_settings_that_its_search_chose(rival):
+    runs = json.loads((ROOT / "benchmarks" / "study.json").read_text())["runs"]
+    tried = comparison.searched_runs(runs, rival)
+    if not tried:
+        assert rival not in {run["method"] for run in runs}
+        pytest.skip(f"the settings of {rival} are not searched yet")
+    best = METHODS[max(tried, key=tried.__getitem__)]
+    for setting in ("learning_rate", "kl_weight"):
+        assert getattr(METHODS[rival].hp, setting) == getattr(best.hp, setting)
+    assert METHODS[rival].weight == best.weight and len(tried) == 9
