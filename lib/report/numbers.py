@@ -18,7 +18,7 @@ LEAK_TARGETS = {"s": ("action", "view", "frame", "pose")}  # of z: the attribute
 
 
 def fixed(value: float, digits: int = 1) -> str:
-    return f"{value:.{digits}f}"
+    return f"{value:z.{digits}f}"  # never -0.0
 
 
 def percent(share: float) -> str:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lib.report import findings, tables
+from lib.report import findings, numbers, tables
 from lib.system.paths import ROOT
 
 RUNS = ROOT / "reports" / "_committed"
@@ -24,6 +24,14 @@ def test_a_number_reads_the_same_in_a_finding_and_in_a_table():
     _, _, identity, pose, _ = rows[0]
     assert f"({identity} % with the encoded s)" in text
     assert f"({pose} % with the encoded z)" in text
+
+
+def test_no_number_is_a_negative_zero():
+    assert [numbers.fixed(value, 2) for value in (-0.001, 0.001, -0.006)] == [
+        "0.00",
+        "0.00",
+        "-0.01",
+    ]
 
 
 def test_every_table_of_the_report_has_full_rows_of_strings(committed):
