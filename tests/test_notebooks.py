@@ -21,7 +21,7 @@ def source(cell):
     return "".join(cell["source"])
 
 
-def test_there_are_five_in_order():
+def test_they_are_numbered_in_order():
     assert sorted((ROOT / "notebooks").glob("*.ipynb")) == PATHS
 
 

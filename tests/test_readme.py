@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 
 import pytest
 
@@ -123,12 +124,26 @@ def timings_table(runs):
     return table("one CPU core each", times, runs)
 
 
+def stored_groups():
+    return json.loads((ROOT / "benchmarks" / "study.json").read_text())["groups"]
+
+
 def study_table(_):
-    groups = json.loads((ROOT / "benchmarks" / "study.json").read_text())["groups"]
-    return markdown(*comparison.presets_table(groups))
+    return markdown(*comparison.presets_table(stored_groups()))
 
 
-TABLES = {"results": results_table, "study": study_table, "timings": timings_table}
+def answer(_):
+    indents = {"initial_indent": "- ", "subsequent_indent": "  "}
+    sentences = comparison.answer(stored_groups())
+    return "\n".join(textwrap.fill(sentence, 100, **indents) for sentence in sentences)
+
+
+TABLES = {
+    "answer": answer,
+    "results": results_table,
+    "study": study_table,
+    "timings": timings_table,
+}
 
 
 def section(name):

@@ -1,4 +1,4 @@
-"""`./run_all.sh`: the five notebooks in order, without a browser, and then the report."""
+"""`./run_all.sh`: the notebooks in order, without a browser, and then the report."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from lib.config import PRESETS, check_processes, check_seed, make_hparams
 from lib.data import sources
 from lib.data.sprites import SPLITS
-from lib.report import build, results
+from lib.report import build, results, study
 from lib.system.errors import UserError, cli_errors
 from lib.system.files import exclusive_lock
 from lib.system.paths import NOTEBOOKS, ROOT, run_dir, run_name, shown_path
@@ -22,7 +22,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """The options of run_all.sh; an unknown one ends the process with a sentence and status 2."""
     parser = argparse.ArgumentParser(
         prog="run_all.sh",
-        description="Run the five notebooks in order, then typeset report.pdf.",
+        description="Run the notebooks in order, then typeset report.pdf.",
         epilog="--jupyter, alone, opens the notebooks in JupyterLab in the same environment.",
         allow_abbrev=False,
     )
@@ -136,12 +136,15 @@ def _run(options: argparse.Namespace, settings: dict) -> Path:
         described += ", split by {split}, split seed {split_seed}".format(**settings)
     _say(f"{described}) into {shown_path(folder)}")
 
-    for number, name in enumerate(NOTEBOOKS, 1):
+    names = NOTEBOOKS if study.is_measured() else NOTEBOOKS[:-1]
+    if names != NOTEBOOKS:
+        _say(f"{NOTEBOOKS[-1]} is left out: benchmarks/study.json compares no methods")
+    for number, name in enumerate(names, 1):
         if name[:2] < options.start:
             continue
         if number == 2 and options.processes > 1:
             _train(settings, options.processes)
-        _say(f"{name} ({number} of {len(NOTEBOOKS)})")
+        _say(f"{name} ({number} of {len(names)})")
         parameters = settings if number <= 2 else {"run": run}
         seconds = notebooks.execute(name, folder / "notebooks", parameters, options.preset)
         _save_time(run, name, seconds)
@@ -150,7 +153,7 @@ def _run(options: argparse.Namespace, settings: dict) -> Path:
 
     if options.store_outputs:
         if settings["source"] == "drawn":
-            for name in NOTEBOOKS:
+            for name in names:
                 executed = folder / "notebooks" / f"{name}.ipynb"
                 notebooks.store_outputs(executed, ROOT / "notebooks" / f"{name}.ipynb")
         else:

@@ -11,12 +11,11 @@ from lib.report.summary import abstract, failures, headline
 from lib.report.tables import report_numbers, report_tables
 from lib.system.errors import UserError
 from lib.system.files import atomic_write, read_json, write_json
-from lib.system.paths import ROOT, run_dir
+from lib.system.paths import BENCHMARKS, ROOT, run_dir
 
 SECTIONS = ("data", "training", "swap", "interpolation", "probes")
 # measured once; the appendix of every report
-BENCHMARKS = ("study", "protocol", "speed", "load", "cost")
-BENCHMARK_DIR = ROOT / "benchmarks"
+APPENDIX = ("study", "protocol", "speed", "load", "cost")
 COMMITTED_DIR = ROOT / "reports" / "_committed"  # no run's folder: run names begin with a letter
 README_FIGURES = ("style_transfer_actions", "cycles", "probes")
 ATTRIBUTION = {
@@ -71,14 +70,15 @@ def store_committed(run: str) -> None:
 
 def _add_benchmarks(results: dict, figures: Path) -> None:
     """Copy the numbers, finding, tables and figure of every finished benchmark."""
-    for name in BENCHMARKS:
-        path = BENCHMARK_DIR / f"{name}.json"
+    for name in APPENDIX:
+        path = BENCHMARKS / f"{name}.json"
         if not path.exists():
             continue
         content = read_json(path, f"remove it, or measure it again (python -m benchmarks.{name})")
         if "finding" in content:  # else the benchmark is still running
             results["findings"][name] = content.pop("finding")
             content.pop("runs", None)  # of the study: its groups sum them up
+            content.pop("comparison", None)  # notebook 06 stores it
             results[name] = content
             if (figure := path.with_suffix(".svg")).exists():
                 figures.mkdir(exist_ok=True)

@@ -196,6 +196,23 @@ def forest_plot(panels: Mapping[str, Mapping[str, Mapping[str, Mapping]]]) -> Fi
     return figure
 
 
+def learning_curves(groups: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> Figure:
+    """PSNR of validation swaps against images seen: {group: {method: [[images, dB]]}}."""
+    figure, axes = plt.subplots(
+        1, len(groups), figsize=(7.8, 2.8), sharey=True, squeeze=False, layout="constrained"
+    )
+    methods = list(dict.fromkeys(method for curves in groups.values() for method in curves))
+    for ax, (group, curves) in zip(axes[0], groups.items(), strict=True):
+        for method, points in curves.items():
+            colour = OKABE_ITO.colors[methods.index(method)]
+            ax.plot(*np.transpose(points), ".-", color=colour, lw=1.2, ms=4, label=method)
+        ax.set(title=group, xlabel="images seen", xscale="log")
+        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+        ax.legend(fontsize=8)
+    axes[0, 0].set_ylabel("PSNR of validation swaps, dB")
+    return figure
+
+
 def _whiskers(entry: dict) -> tuple[float, float]:
     """The 95 % interval of a probe's accuracy, below and above it, in %."""
     if not entry["evidence"]:

@@ -39,6 +39,12 @@ DESCRIPTIONS = {
     " predicted s and from a predicted z.",
     "maps": "Eight scatter plots of s and of the mean of z, by t-SNE and by two principal"
     " components, coloured by identity and by action.",
+    "study_differences": "Forest plot: the paired difference of each method to “ours”, in the PSNR"
+    " of swaps, in the pose that s tells and in the mean leak of z, with 95 % intervals.",
+    "study_swaps": "Rows of sprites: the s images, the z images and the true images, and below them"
+    " the swaps of each method, a row each.",
+    "study_curves": "Line plots of the PSNR of validation swaps against the images seen, a line for"
+    " each method.",
     "cost": "Line plots of the time of a training pair and of the peak memory against the number of"
     " images, their size, both codes and the batch.",
 }

@@ -6,7 +6,7 @@ of Okabe and Ito (2008), which differ for colour-blind readers and in grey.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -126,6 +126,25 @@ def swap_grid(top: np.ndarray, left: np.ndarray, swaps: np.ndarray, truth: np.nd
         _show_with_headers(ax, images, top, left)
         ax.set_title(name, fontsize=13)
         ax.set_xlabel(sources, fontsize=13)
+    return figure
+
+
+def method_grid(inputs: Mapping[str, np.ndarray], swaps: Mapping[str, np.ndarray]) -> Figure:
+    """The same swaps by many methods, a row each, in two columns below the same inputs.
+
+    Shapes: `inputs` and `swaps` {name: (N, 60, 60, 3)}.
+    """
+    names, step = list(swaps), next(iter(inputs.values())).shape[1] + GAP
+    half = -(-len(names) // 2)
+    n_rows = len(inputs) + half
+    figure, axes = plt.subplots(1, 2, figsize=(10, 0.5 * n_rows + 0.1), layout="constrained")
+    for ax, part in zip(axes, (names[:half], names[half:]), strict=True):
+        rows = {**inputs, **{name: swaps[name] for name in part}}
+        images = np.stack(list(rows.values()))
+        missing = (0, n_rows - len(rows))  # both columns get the same size
+        _show(ax, np.pad(images, (missing, *[(0, 0)] * 4), constant_values=255))
+        _label(ax, [], [], [step * (k + 0.5) for k in range(len(rows))], list(rows))
+        ax.axhline(step * len(inputs) - 0.5, color=VERMILION, lw=1.5)
     return figure
 
 

@@ -35,6 +35,11 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
 
 
+def captioned(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, below its caption."""
+    return f"**{caption}**\n\n{markdown(head, rows)}"
+
+
 def hyper_parameters(hparams: dict, published: dict) -> Table:
     """Every hyper-parameter beside its published value, and what it means."""
     rows = [

@@ -8,6 +8,7 @@ from pathlib import Path
 from lib.system.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = ROOT / "benchmarks"
 LONGEST_NAME = 100  # letters of a run's name
 
 
@@ -31,6 +32,7 @@ NOTEBOOKS = (
     "03_style_transfer",
     "04_interpolation",
     "05_latent_classifiers",
+    "06_study",
 )
 
 

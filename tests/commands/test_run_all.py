@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from lib.commands import notebooks, run_all
-from lib.report import build, results
+from lib.report import build, results, study
 from lib.system import paths
 from lib.system.errors import UserError
 
@@ -57,7 +57,7 @@ def test_a_bad_option_is_one_sentence_before_anything_runs(reports, arguments, s
         ["--presets", "fast"],
         ["--preset", "slow"],
         ["--seed", "x"],
-        ["--from", "06"],
+        ["--from", "07"],
         ["--device", "tpu"],
     ],
 )
@@ -121,8 +121,13 @@ def test_pictures_of_executed_cells_get_a_palette():
     assert picture.mode == "P" and picture.size == (256, 256)
 
 
-@pytest.mark.parametrize("source", ["drawn", "sprites"])
-def test_store_outputs_keeps_the_art_of_the_archive_out(reports, monkeypatch, capsys, source):
+@pytest.mark.parametrize(
+    ("source", "measured"), [("drawn", True), ("sprites", True), ("drawn", False)]
+)
+def test_store_outputs_keeps_the_art_of_the_archive_out(
+    reports, monkeypatch, capsys, source, measured
+):
+    monkeypatch.setattr(study, "is_measured", lambda: measured)
     stored: list[str] = []
     monkeypatch.setattr(notebooks, "execute", lambda *_: 1.0)
     monkeypatch.setattr(results, "read_results", lambda _: {"training": {"seconds": 0}})
@@ -132,5 +137,8 @@ def test_store_outputs_keeps_the_art_of_the_archive_out(reports, monkeypatch, ca
         notebooks, "store_outputs", lambda executed, _: stored.append(executed.stem)
     )
     run("--source", source, "--run", "x", "--store-outputs")
-    assert stored == [*(run_all.NOTEBOOKS if source == "drawn" else ()), "x"]
-    assert ("outputs are not stored" in capsys.readouterr().out) == (source == "sprites")
+    names = run_all.NOTEBOOKS if measured else run_all.NOTEBOOKS[:-1]
+    assert stored == [*(names if source == "drawn" else ()), "x"]
+    said = capsys.readouterr().out
+    assert ("outputs are not stored" in said) == (source == "sprites")
+    assert ("06_study is left out: benchmarks/study.json compares no methods" in said) != measured

@@ -44,7 +44,7 @@ def test_results_are_joined_and_hold_finite_numbers_only(reports):
 def finished_run(reports, source):
     """A run with the results of the committed one and with blank figures."""
     content = json.loads((COMMITTED / source / "results.json").read_text())
-    for name in build.BENCHMARKS:
+    for name in build.APPENDIX:
         content.pop(name, None)
         content["findings"].pop(name, None)
     results.save_results("typeset", "01_all", **content)
@@ -67,21 +67,17 @@ def test_the_report_is_typeset_with_what_the_benchmarks_measured(
     if measured != "nothing":
         for path in (paths.ROOT / "benchmarks").glob("*.*g*"):
             shutil.copy(path, benchmarks)
-        for name in build.BENCHMARKS:
+        for name in build.APPENDIX:
             content = json.loads((paths.ROOT / "benchmarks" / f"{name}.json").read_text())
             if name == "cost" and measured == "in part":
                 del content["finding"]
             (benchmarks / f"{name}.json").write_text(json.dumps(content))
-    monkeypatch.setattr(build, "BENCHMARK_DIR", benchmarks)
+    monkeypatch.setattr(build, "BENCHMARKS", benchmarks)
     assert build.build_report("typeset").stat().st_size > 50_000
     content = json.loads((reports / "typeset" / "results.json").read_text())
-    shown = {
-        "all": set(build.BENCHMARKS),
-        "in part": {*build.BENCHMARKS} - {"cost"},
-        "nothing": set(),
-    }
-    assert set(build.BENCHMARKS) & set(content) == shown[measured]
-    assert set(build.BENCHMARKS) & set(content["findings"]) == shown[measured]
+    shown = {"all": set(build.APPENDIX), "in part": {*build.APPENDIX} - {"cost"}, "nothing": set()}
+    assert set(build.APPENDIX) & set(content) == shown[measured]
+    assert set(build.APPENDIX) & set(content["findings"]) == shown[measured]
     assert sorted(p.name for p in (reports / "typeset").iterdir() if p.is_file()) == [
         "report.pdf",
         "results.json",
