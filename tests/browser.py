@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -65,10 +65,13 @@ class Tab:
         return answer["result"].get("value")
 
     def wait(self, expression: str) -> None:
-        """Until the expression is true."""
+        """Until the JavaScript expression is true."""
+        self.until(lambda: self.evaluate(f"Boolean({expression})"), expression)
+
+    def until(self, is_true: Callable[[], bool], what: str = "it") -> None:
         end = time.monotonic() + PATIENCE
-        while not self.evaluate(f"Boolean({expression})"):
-            assert time.monotonic() < end, f"never true: {expression}"
+        while not is_true():
+            assert time.monotonic() < end, f"never true: {what}"
             time.sleep(0.05)
 
     def open(self, address: str, width: int = 1280, height: int = 800, dark: bool = False) -> None:
@@ -83,17 +86,26 @@ class Tab:
 
     def click(self, selector: str, x: float = 0.5, y: float = 0.5) -> None:
         """With the mouse, at a place in the element: (0, 0) is its upper left corner."""
+        place = self._place(selector, x, y)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
+
+    def drop(self, selector: str, file: Path) -> None:
+        """Drags a file from outside onto the element."""
+        data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+        place = self._place(selector, 0.5, 0.5)
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.send("Input.dispatchDragEvent", type=kind, data=data, **place)
+
+    def _place(self, selector: str, x: float, y: float) -> dict[str, float]:
+        """The pixels of a place in the element, which is brought into view."""
         found = f"document.querySelector({json.dumps(selector)})"
         self.evaluate(f"{found}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
-        box = self.evaluate(
+        left, top, width, height = self.evaluate(
             f"(({{left, top, width, height}}) => [left, top, width, height])"
             f"({found}.getBoundingClientRect())"
         )
-        place = {"x": box[0] + x * box[2], "y": box[1] + y * box[3]}
-        for kind in ("mousePressed", "mouseReleased"):
-            self.send(
-                "Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place
-            )
+        return {"x": left + x * width, "y": top + y * height}
 
     def press(self, key: str, text: str = "") -> None:
         for kind in ("keyDown", "keyUp"):

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from IPython.display import HTML, Markdown
+from IPython.display import IFrame, Markdown
 
-from lib.data.sprites import ACTIONS, N_POSES, POSES, VIEWS, Sprites
+from lib.data.sprites import ACTIONS, N_POSES, POSES, VIEWS, Sprites, pose_number
 from lib.evaluation import swaps
 from lib.method.runs import Run
 from lib.report.build import ATTRIBUTION
@@ -18,10 +18,10 @@ from lib.report.numbers import count, fixed
 from lib.report.packing import pack, palette, weights_in_8_bits
 from lib.system.files import atomic_write
 
-CHARACTERS, SWAPS = 20, 1_000  # at most: that are shown, and that measure what 8 bits cost
-PORTRAIT = POSES.tolist().index((ACTIONS.index("walk"), VIEWS.index("down"), 0))
+CHARACTERS, SLIDERS, SWAPS = 20, 16, 1_000  # at most; the swaps measure what 8 bits cost
+PORTRAIT = pose_number("walk", "down", 0)  # from which s is read
+FIRST_POSES = pose_number("walk", "right", 4), pose_number("spellcast", "down", 5)  # they differ
 NO_PAGE = "There is no explorer of this run: its page can only run the dense networks."
-FRAME = '<iframe src="{}explorer.html" title="the explorer" width="100%" height="900"></iframe>'
 
 
 def write_page(
@@ -44,33 +44,30 @@ def write_page(
     sample = swaps.sample_swaps(sprites, test, min(SWAPS, run.hp.swap_samples), run.split_seed)
     errors = (swaps.swap_error(model, sprites, sample) for model in (run.model, coarse))
     exact, shown = (swaps.summarize(error)["psnr"] for error in errors)
-    portraits = np.unique(sprites.distinct[PORTRAIT::N_POSES])
-    facts = {
-        "poses": POSES.tolist(),
-        "actions": ACTIONS,
-        "views": VIEWS,
-        "portrait": PORTRAIT,
-        "portrait_hides_weapon": len(portraits) <= sprites.n_identities,
-        "background_level": run.hp.background_level,
-        "order": order.tolist(),
-        "ranges": ranges.tolist(),
-        "texts": {
-            "run": run.name,
-            "characters": count(len(characters)),
-            "swaps": count(len(sample.target)),
-            "exact": fixed(exact),
-            "lost": fixed(exact - shown, 3),
-            "attribution": ATTRIBUTION[sprites.source],
-        },
+    portraits = len(np.unique(sprites.distinct[PORTRAIT::N_POSES]))
+    texts = {
+        "run": run.name,
+        "characters": count(len(characters)),
+        "swaps": count(len(sample.target)),
+        "exact": fixed(exact),
+        "lost": fixed(exact - shown, 3),
+        "attribution": ATTRIBUTION[sprites.source],
     }
-    page = Path(__file__).with_suffix(".html").read_text()
-    script = Path(__file__).with_suffix(".js").read_text()
+    facts = {
+        "texts": texts,
+        **{"portrait": PORTRAIT, "first_poses": FIRST_POSES},
+        "portrait_hides_weapon": portraits <= sprites.n_identities,
+        "background_level": run.hp.background_level,
+        **{"order": order.tolist(), "ranges": ranges.tolist()},
+        **{"poses": POSES.tolist(), "actions": ACTIONS, "views": VIEWS},
+    }
     data = pack({**weights, "images": numbers, "colours": colours}, facts)
+    page, script = (Path(__file__).with_suffix(kind).read_text() for kind in (".html", ".js"))
     with atomic_write(run.folder / "explorer.html") as file:
         file.write(page.replace("{{script}}", script).replace("{{data}}", data).encode())
 
 
-def show_page(run: Run, executed: Sequence[str]) -> HTML | Markdown:
+def show_page(run: Run, executed: Sequence[str]) -> IFrame | Markdown:
     """explorer.html in a frame, or why there is none.
 
     `executed` are the sources of the cells that ran (IPython's `In`). A notebook with given
@@ -79,4 +76,5 @@ def show_page(run: Run, executed: Sequence[str]) -> HTML | Markdown:
     if run.hp.architecture != "dense":
         return Markdown(NO_PAGE)
     is_copy = any(source.startswith("# Parameters") for source in executed)
-    return HTML(FRAME.format("../" if is_copy else f"../reports/{run.name}/"))
+    folder = ".." if is_copy else f"../reports/{run.name}"
+    return IFrame(f"{folder}/explorer.html", "100%", 900, extras=['title="the explorer"'])

@@ -63,4 +63,4 @@ def pack(arrays: dict[str, np.ndarray], facts: dict[str, object]) -> str:
     header = json.dumps({"facts": facts, "arrays": entries}, allow_nan=False).encode()
     header += b" " * (-len(header) % 4)
     content = len(header).to_bytes(4, "little") + header + b"".join(parts)
-    return base64.b64encode(gzip.compress(content, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(content, compresslevel=6, mtime=0)).decode()
