@@ -612,6 +612,10 @@ class Page {
 
   /** Saves a picture of the sources, the decoded sprite and the true one. */
   savePicture() {
+    if (origin === "null" && location.protocol !== "file:") {
+      this.say("This frame may not save files: open explorer.html in a browser.", true);
+      return;
+    }
     const { find } = this;
     const [width, height] = [1080, 560];
     const canvas = Object.assign(document.createElement("canvas"), { width, height });
@@ -633,8 +637,8 @@ class Page {
     }
     place("result", 330, 65, 300);
     place("truth", 660, 185, 180);
-    write(find("truth-text").textContent, 240, 420, "18px sans-serif");
-    write(this.facts.attribution, 30, 535, "14px sans-serif", "#555");
+    write(find("truth-text").textContent, 330, 400, "18px sans-serif");
+    write(this.facts.texts.attribution, 30, 535, "14px sans-serif", "#555");
     canvas.toBlob((blob) => {
       const address = URL.createObjectURL(blob);
       Object.assign(document.createElement("a"), { href: address, download: "sprite.png" }).click();
@@ -693,7 +697,7 @@ class Page {
     const [slider, output, strip] = ["input", "output", "canvas"].map((name) =>
       row.querySelector(name)
     );
-    row.querySelector("label").prepend(`z${subscript(axis + 1)}`);
+    row.querySelector(".name").prepend(`z${subscript(axis + 1)}`);
     Object.assign(slider, { min: -range, max: range, step: range / 100 });
     slider.setAttribute("aria-label", `axis ${axis + 1} of z`);
     slider.addEventListener("input", () => this.moveAxis(axis, Number(slider.value)));

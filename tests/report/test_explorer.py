@@ -318,6 +318,16 @@ PIXELS = """(() => {{
 }})()"""
 
 
+RECORD_TEXT = """(() => {
+  window.written = [];
+  const { fillText } = CanvasRenderingContext2D.prototype;
+  CanvasRenderingContext2D.prototype.fillText = function (text, ...more) {
+    written.push(text);
+    fillText.call(this, text, ...more);
+  };
+})()"""
+
+
 class Visitor:
     """Uses the page with mouse and keys, and reads what it shows."""
 
@@ -450,11 +460,13 @@ def test_a_visitor_can_use_all_of_it(default_run, few_sprites, visitor, tmp_path
     click("#link")
     visitor.says("It cannot hold your own sprite.")
     tab.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    tab.evaluate(RECORD_TEXT)
     click("#save")
     visitor.says("The picture is saved")
     tab.until(lambda: (tmp_path / "sprite.png").exists())
     with Image.open(tmp_path / "sprite.png") as picture:
         assert picture.size == (1080, 560)
+    assert {ATTRIBUTION["drawn"], "s: the character"} <= set(tab.evaluate("written"))
     visitor.open(page_of(run), "#s=none")
     visitor.says("The address held no view")
     assert tab.messages == []
