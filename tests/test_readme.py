@@ -158,7 +158,7 @@ def test_the_tables_are_those_of_the_committed_runs(name):
 
 
 def test_its_pictures_are_described_as_in_the_report():
-    pictures = re.findall(r"!\[([^\]]*)\]\(\S+/(\w+)\.png\)", README.read_text())
+    pictures = re.findall(r"!\[([^\]]*)\]\(\S+/(\w+)\.(?:png|webp)\)", README.read_text())
     assert len(pictures) >= 3
     assert [text for text, name in pictures if text != DESCRIPTIONS[name]] == []
 

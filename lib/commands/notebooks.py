@@ -166,7 +166,10 @@ def _shrink_images(notebook: nbformat.NotebookNode) -> None:
 
 
 def store_outputs(executed: Path, source: Path) -> None:
-    """Copy the outputs of an executed copy into its source, whose cells stay as they are."""
+    """Copy the outputs of an executed copy into its source, whose cells stay as they are.
+
+    The copy lies in the folder of its run, so the source needs another path to the explorer.
+    """
     done = [
         cell
         for cell in nbformat.read(executed, as_version=4).cells
@@ -181,7 +184,9 @@ def store_outputs(executed: Path, source: Path) -> None:
                 if "execution_count" in output:
                     output.execution_count = count
     with atomic_write(source) as file:
-        file.write((nbformat.writes(notebook).rstrip("\n") + "\n").encode())
+        text = nbformat.writes(notebook).rstrip("\n") + "\n"
+        page = f"../reports/{executed.parents[1].name}/explorer.html"
+        file.write(text.replace("../explorer.html", page).encode())
 
 
 class _Progress:

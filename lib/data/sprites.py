@@ -97,6 +97,11 @@ class Sprites:
         return self.character_identity[self.character]
 
 
+def pose_number(action: str, view: str, frame: int) -> int:
+    """The row of `POSES` of a frame, counted from 0. Raises ValueError where there is none."""
+    return POSES.tolist().index((ACTIONS.index(action), VIEWS.index(view), frame))
+
+
 def distinct_images(images: np.ndarray) -> np.ndarray:
     """(N,) int32: equal numbers for images (N, ...) that are equal to the bit, from 0."""
     seen: dict[bytes, int] = {}

@@ -63,6 +63,7 @@ def store_committed(run: str) -> None:
     names = ["results.json"]
     if source == "drawn":
         names += ["report.pdf", *(f"figures/{name}.png" for name in README_FIGURES)]
+        names.append("figures/mix.webp")
     for name in names:
         with atomic_write(COMMITTED_DIR / source / name) as file:
             file.write((folder / name).read_bytes())

@@ -31,6 +31,10 @@ DESCRIPTIONS = {
     "interpolation_2": "The same grid of eight by eight decoded sprites for a second pair.",
     "paths": "Rows of decoded sprites along paths: one code moves from one sprite to another while"
     " the other code is constant.",
+    "mix": "An animation of sprites: the s of one character becomes that of another while z is"
+    " constant, then the z of one pose becomes that of another while s is constant, and back.",
+    "axes": "Rows of decoded sprites: in each row, one number of z goes from one end of its range"
+    " to the other while the others and s are constant.",
     "probes": "Bar chart of the accuracy of probes for identity, attributes and pose on each code,"
     " between the majority-class baseline and the Bayes ceiling.",
     "blocks": "Heat map: the fraction of the entropy of each factor that s and the mean of z"

@@ -108,6 +108,18 @@ def test_executed_cells_are_stored_in_their_notebook(tmp_path):
     assert [cell.execution_count for cell in cells] == [1, 2] and cells[1].outputs[0].text == "1\n"
 
 
+def test_the_frame_in_a_stored_notebook_leads_to_the_run(tmp_path):
+    source, folder = tmp_path / "source.ipynb", tmp_path / "drawn" / "notebooks"
+    folder.mkdir(parents=True)
+    shown = nbformat.v4.new_output("display_data", {"text/html": '<iframe src="../explorer.html">'})
+    cell = nbformat.v4.new_code_cell("show()", outputs=[shown])
+    for path in (source, folder / "executed.ipynb"):
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    notebooks.store_outputs(folder / "executed.ipynb", source)
+    output = nbformat.read(source, as_version=4).cells[0].outputs[0]
+    assert output.data["text/html"] == '<iframe src="../reports/drawn/explorer.html">'
+
+
 def test_pictures_of_executed_cells_get_a_palette():
     buffer = BytesIO()
     Image.linear_gradient("L").convert("RGB").save(buffer, "PNG")

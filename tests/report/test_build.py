@@ -54,6 +54,7 @@ def finished_run(reports, source):
     for name in re.findall(r'(?:picture|drawn)\("([a-z_0-9]+)[".]', text):
         Image.new("RGB", (90, 30)).save(figures / f"{name}.png")
         (figures / f"{name}.svg").write_text(SVG)
+    (figures / "mix.webp").touch()
 
 
 @pytest.mark.parametrize("source", ["drawn", "sprites"])
@@ -92,7 +93,11 @@ def test_of_real_art_only_numbers_are_committed(reports, tmp_path, monkeypatch, 
         (reports / "typeset" / name).write_text(json.dumps({"source": source}))
     build.store_committed("typeset")
     stored = {p.relative_to(tmp_path / "committed") for p in (tmp_path / "committed").rglob("*.*")}
-    art = {"report.pdf", *(f"figures/{name}.png" for name in build.README_FIGURES)}
+    art = {
+        "report.pdf",
+        "figures/mix.webp",
+        *(f"figures/{name}.png" for name in build.README_FIGURES),
+    }
     expected = {"results.json"} | (art if source == "drawn" else set())
     assert {str(path) for path in stored} == {f"{source}/{name}" for name in expected}
 
