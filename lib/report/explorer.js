@@ -158,13 +158,16 @@ function psnr(image, bytes) {
 
 /** {character, pose} of the true image of a view, or {reason} why there is none. */
 function truth({ s, z, axes, isPrior }) {
-  if (axes) {
-    return { reason: isPrior ? "this z was drawn from the prior" : "an axis of z was moved" };
+  if (isPrior) return { reason: "this z is from the prior, and not every z is a pose" };
+  if (axes) return { reason: "a number of z was moved" };
+  for (const [code, key, kind] of [[s, "character", "characters"], [z, "pose", "poses"]]) {
+    const [a, b] = code.sources;
+    const isOne = !a.own && !b.own && a.character === b.character && a.pose === b.pose;
+    if (code.mix === 0 || code.mix === 1 || isOne) continue;
+    if (a.own || b.own || a[key] !== b[key]) return { reason: `this is a mix of two ${kind}` };
+    return { reason: `this is a mix of two pictures of one ${key}` };
   }
-  const between = (code) => code.mix !== 0 && code.mix !== 1;
-  if (between(s)) return { reason: "this is a mix of two characters" };
-  if (between(z)) return { reason: "this is a mix of two poses" };
-  const [who, how] = [s.sources[s.mix], z.sources[z.mix]];
+  const [who, how] = [s.sources[Math.round(s.mix)], z.sources[Math.round(z.mix)]];
   if (who.own || how.own) return { reason: "the data does not hold your sprite" };
   return { character: who.character, pose: how.pose };
 }
@@ -175,7 +178,7 @@ function viewToText({ s, z, axes, isPrior }) {
     [...sources.map(({ character, pose }) => `${character}.${pose}`), +mix.toFixed(2)].join("_");
   const view = `s=${text(s)}&z=${text(z)}`;
   if (!axes) return view;
-  return `${view}&${isPrior ? "prior" : "axes"}=${[...axes].map((value) => value.toFixed(2))}`;
+  return `${view}&${isPrior ? "prior" : "axes"}=${[...axes].map((value) => +value.toFixed(4))}`;
 }
 
 /** The view of such a text; null where it is none. */
@@ -277,9 +280,30 @@ class Page {
     return { s: mixed(a, b, s.mix), z: axes ?? mixed(c, d, z.mix) };
   }
 
-  /** The source that the pickers of a code change: the nearer one. */
-  nearest(code) {
-    return this.view[code].sources[Math.round(this.view[code].mix)];
+  /** The source of a code that the pickers change. */
+  chosenSource(code) {
+    return this.view[code].sources[this.chosen[code]];
+  }
+
+  setView(view) {
+    this.view = view;
+    this.chosen = { s: Math.round(view.s.mix), z: Math.round(view.z.mix) };
+    this.changed();
+  }
+
+  /** At an end of a mix, only the source there is seen, so the pickers change that one. */
+  setMix(code, mix) {
+    this.view[code].mix = mix;
+    if (mix === 0 || mix === 1) this.chosen[code] = mix;
+    if (code === "z") this.followPose();
+    this.changed();
+  }
+
+  /** In between, a mix stays as it is while another source is chosen. */
+  choose(code, k) {
+    const { mix } = this.view[code];
+    this.chosen[code] = k;
+    this.setMix(code, mix === 0 || mix === 1 ? k : mix);
   }
 
   // ---- drawing
@@ -300,6 +324,7 @@ class Page {
     this.image = this.model.decode(z, s);
     for (const id of ["result", "live"]) paint(find(id), this.image, 255);
     for (const code of ["s", "z"]) this.drawSources(code);
+    for (const { strip } of this.strips) strip.classList.add("old");
     this.drawTruth();
     this.drawAxes(z);
     document.body.classList.toggle("by-hand", Boolean(view.axes));
@@ -316,22 +341,30 @@ class Page {
     sources.forEach((source, k) => {
       const button = this.find(`${code}-source-${k}`);
       paint(button.querySelector("canvas"), this.sourceImage(source), 1);
-      const isNear = k === Math.round(mix);
-      button.setAttribute("aria-pressed", isNear);
+      button.setAttribute("aria-pressed", k === this.chosen[code]);
       button.setAttribute("aria-label", `${k ? "second" : "first"} source: ${this.named(source)}`);
       button.style.setProperty("--share", k ? mix : 1 - mix);
     });
     const slider = this.find(`${code}-mix`);
     slider.value = mix;
     slider.setAttribute("aria-valuetext", `${Math.round(100 * mix)} % of the second`);
-    const near = this.nearest(code);
-    this.find(`${code}-other`).disabled = Boolean(near.own);
+    const chosen = this.chosenSource(code);
+    this.find(`${code}-other`).disabled = Boolean(chosen.own);
+    this.find(`${code}-note`).textContent = this.note(code, chosen);
     if (code === "s") {
-      const radio = this.find("people").elements[near.character];
-      for (const each of this.find("people").elements) each.checked = each === radio && !near.own;
+      const people = [...this.find("people").elements];
+      people.forEach((each, k) => (each.checked = k === chosen.character && !chosen.own));
     } else {
-      this.drawPose(near);
+      this.drawPose(chosen);
     }
+  }
+
+  /** What the pickers of a code do now. */
+  note(code, { own }) {
+    const kind = code === "s" ? "a character" : "an action";
+    if (code === "z" && this.view.axes) return "You set z below. Pick a pose to go back to a picture.";
+    if (own) return `${code} is read from your sprite. Pick ${kind} to go back.`;
+    return "The choices below change the outlined picture.";
   }
 
   drawPose({ own, pose }) {
@@ -365,7 +398,7 @@ class Page {
       canvas.setAttribute("aria-label", `the true sprite: ${named}`);
       find("truth-text").innerHTML = "<b>The true sprite.</b>";
       const db = psnr(this.image, bytes);
-      find("truth-text").append(` PSNR ${db.toFixed(1)} dB (higher is closer).`);
+      find("truth-text").append(` PSNR ${db.toFixed(1)} dB: higher is closer, ${this.facts.texts.exact} is usual.`);
     }
   }
 
@@ -390,6 +423,7 @@ class Page {
         const changed = z.slice();
         changed[axis] = stepValue(k, range);
         paint(strip, this.model.decode(changed, s), 255, 60 * k);
+        if (k === STEPS - 1) strip.classList.remove("old");
       }
       if (todo.length) setTimeout(next);
       else root.dataset.strips = "drawn";
@@ -405,25 +439,24 @@ class Page {
     for (const code of ["s", "z"]) {
       const panel = find(`${code}-panel`);
       find(`${code}-mix`).addEventListener("input", (event) => {
-        this.view[code].mix = Number(event.target.value);
-        if (code === "z") this.followPose();
-        this.changed();
+        this.setMix(code, Number(event.target.value));
       });
       for (const k of [0, 1]) {
-        find(`${code}-source-${k}`).addEventListener("click", () => {
-          this.view[code].mix = k;
-          if (code === "z") this.followPose();
-          this.changed();
+        const button = find(`${code}-source-${k}`);
+        button.addEventListener("click", () => this.choose(code, k));
+        button.addEventListener("drop", (event) => {
+          event.stopPropagation();
+          this.dropped(event, code, k);
         });
       }
       find(`${code}-file`).addEventListener("change", (event) => {
         const file = event.target.files[0];
-        if (file) this.takeSprite(code, file);
+        if (file) this.takeSprite(code, file, this.chosen[code]);
         event.target.value = ""; // so that the same file can be chosen again
       });
       panel.addEventListener("drop", (event) => {
         event.stopPropagation();
-        this.dropped(event, code);
+        this.dropped(event, code, this.chosen[code]);
       });
       find(`${code}-other`).addEventListener("click", () => this.readElsewhere(code));
     }
@@ -435,11 +468,11 @@ class Page {
     find("from-pose").addEventListener("click", () => {
       this.followPose();
       this.changed();
+      find("z-mix").focus(); // the button is disabled now, and would lose the focus
     });
     find("reset").addEventListener("click", () => {
       this.stop();
-      this.view = this.standardView();
-      this.changed();
+      this.setView(this.standardView());
       this.say("");
     });
     find("link").addEventListener("click", () => this.copyLink());
@@ -449,14 +482,15 @@ class Page {
   }
 
   pressed(event) {
-    const isTyping = /^(INPUT|SELECT|BUTTON)$/.test(event.target.tagName);
+    const usesSpace = /^(SELECT|BUTTON)$/.test(event.target.tagName) || event.target.type === "file";
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const key = event.key.toLowerCase(); // Caps Lock gives capitals
     const shortcuts = { r: "random", p: "prior", 0: "reset" };
-    if (event.key === " " && !isTyping) {
-      event.preventDefault();
+    if (key === " " && !usesSpace) {
+      event.preventDefault(); // else the page scrolls
       this.find("play").click();
-    } else if (event.key in shortcuts && event.target.tagName !== "SELECT") {
-      this.find(shortcuts[event.key]).click();
+    } else if (key in shortcuts && event.target.tagName !== "SELECT") {
+      this.find(shortcuts[key]).click();
     }
   }
 
@@ -467,7 +501,7 @@ class Page {
   }
 
   pickCharacter(character) {
-    Object.assign(this.nearest("s"), { character, pose: this.facts.portrait, own: undefined });
+    Object.assign(this.chosenSource("s"), { character, pose: this.facts.portrait, own: undefined });
     this.changed();
   }
 
@@ -476,17 +510,19 @@ class Page {
     const facing = views.includes(view) ? view : views[0];
     const poses = this.framesOf(action, facing);
     const pose = poses[Math.min(frame, poses.length - 1)];
-    Object.assign(this.nearest("z"), { pose, own: undefined });
+    Object.assign(this.chosenSource("z"), { pose, own: undefined });
     this.followPose();
     this.changed();
   }
 
   /** Reads a code from another image that should give the same: of the character, of the pose. */
   readElsewhere(code) {
-    const source = this.nearest(code);
+    const source = this.chosenSource(code);
     const [key, count] =
       code === "s" ? ["pose", this.facts.poses.length] : ["character", this.characters];
     source[key] = another(source[key], count);
+    const same = code === "s" ? "s is read from the same character" : "z is read from the same pose";
+    this.say(`${same} in another picture, so the result should hardly change.`);
     if (code === "z") this.followPose();
     this.changed();
   }
@@ -505,7 +541,7 @@ class Page {
       Object.assign(source, { character, pose: this.facts.portrait, own: undefined });
     }
     for (const source of this.view.z.sources) {
-      const character = another(this.nearest("s").character, this.characters);
+      const character = another(this.chosenSource("s").character, this.characters);
       const pose = another(source.pose, this.facts.poses.length);
       Object.assign(source, { character, pose, own: undefined });
     }
@@ -544,16 +580,16 @@ class Page {
     this.changed();
   }
 
-  dropped(event, code) {
+  dropped(event, code, k) {
     event.preventDefault();
     const file = event.dataTransfer.files[0];
     if (!code) this.say("Drop the sprite on the sources of s or on those of z.", true);
     else if (!file) this.say("That was no file: drop an image of 60×60 pixels.", true);
-    else this.takeSprite(code, file);
+    else this.takeSprite(code, file, k);
   }
 
-  /** Takes a file of the visitor as the nearer source of a code. */
-  async takeSprite(code, file) {
+  /** Takes a file of the visitor as source k of a code. */
+  async takeSprite(code, file, k) {
     let picture;
     try {
       picture = await createImageBitmap(file, { colorSpaceConversion: "none" });
@@ -571,10 +607,11 @@ class Page {
     context.fillRect(0, 0, width, height); // black, as the background of the data
     context.drawImage(picture, 0, 0);
     const pixels = context.getImageData(0, 0, width, height).data;
-    this.nearest(code).own = Uint8Array.from(pixels.filter((_, i) => i % 4 !== 3));
-    if (code === "z") this.followPose();
-    this.say(`${code} is now read from ${file.name}. The picture stays in this browser.`);
-    this.changed();
+    this.view[code].sources[k].own = Uint8Array.from(pixels.filter((_, i) => i % 4 !== 3));
+    this.choose(code, k);
+    const isBlack = Math.max(...pixels.slice(0, 3)) < 16; // its first corner
+    const warning = isBlack ? "" : " Its background is not black, so the model may misread it.";
+    this.say(`${code} is now read from ${file.name}, which stays in this browser.${warning}`);
   }
 
   // ---- the address, and what leaves the page
@@ -585,9 +622,8 @@ class Page {
     const { facts, characters } = this;
     const found = textToView(text, characters, facts.poses.length, facts.ranges.length);
     this.stop();
-    this.view = found ?? this.standardView();
+    this.setView(found ?? this.standardView());
     if (text && !found) this.say("The address held no view of this page: this is the first.", true);
-    this.changed();
   }
 
   writeAddress() {
@@ -677,7 +713,7 @@ class Page {
       find("people").append(label);
     }
     const pick = (place, value) => {
-      const pose = [...facts.poses[this.nearest("z").pose]];
+      const pose = [...facts.poses[this.chosenSource("z").pose]];
       pose[place] = value;
       this.pickPose(...pose);
     };
