@@ -17,7 +17,7 @@ SECTIONS = ("data", "training", "swap", "interpolation", "probes")
 # measured once; the appendix of every report
 APPENDIX = ("study", "protocol", "speed", "load", "cost")
 COMMITTED_DIR = ROOT / "reports" / "_committed"  # no run's folder: run names begin with a letter
-README_FIGURES = ("style_transfer_actions", "cycles", "probes")
+README_FIGURES = ("mix.webp", "style_transfer_actions.png", "cycles.png", "probes.png")
 ATTRIBUTION = {
     "sprites": (
         "Sprites: Liberated Pixel Cup (CC-BY-SA 3.0 and GPL 3.0), as published by Reed et al. (NIPS"
@@ -62,8 +62,7 @@ def store_committed(run: str) -> None:
     source = read_json(folder / "results.json", "run ./run_all.sh again")["source"]
     names = ["results.json"]
     if source == "drawn":
-        names += ["report.pdf", *(f"figures/{name}.png" for name in README_FIGURES)]
-        names.append("figures/mix.webp")
+        names += ["report.pdf", *(f"figures/{name}" for name in README_FIGURES)]
     for name in names:
         with atomic_write(COMMITTED_DIR / source / name) as file:
             file.write((folder / name).read_bytes())

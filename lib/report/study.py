@@ -13,7 +13,7 @@ INPUTS = {"s_image": "s image", "z_image": "z image", "target": "true image"}
 
 def is_measured() -> bool:
     """Whether the study has compared methods."""
-    return STUDY.exists() and "comparison" in read_json(STUDY, REMEDY)
+    return "comparison" in _stored()
 
 
 def read_comparison() -> dict:
@@ -21,9 +21,10 @@ def read_comparison() -> dict:
 
     Raises: UserError where the study has not compared methods.
     """
-    if not is_measured():
+    stored = _stored()
+    if "comparison" not in stored:
         raise UserError(f"{STUDY} compares no methods: {REMEDY}")
-    return read_json(STUDY, REMEDY)["comparison"]
+    return stored["comparison"]
 
 
 def read_swaps() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -34,7 +35,11 @@ def read_swaps() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """
     try:
         arrays = read_arrays(SWAPS)
+        inputs = {text: arrays.pop(name) for name, text in INPUTS.items()}
     except READ_ERRORS:
         raise UserError(f"{SWAPS} cannot be read: {REMEDY}") from None
-    inputs = {text: arrays.pop(name) for name, text in INPUTS.items()}
     return inputs, arrays
+
+
+def _stored() -> dict:
+    return read_json(STUDY, REMEDY) if STUDY.exists() else {}

@@ -93,11 +93,7 @@ def test_of_real_art_only_numbers_are_committed(reports, tmp_path, monkeypatch, 
         (reports / "typeset" / name).write_text(json.dumps({"source": source}))
     build.store_committed("typeset")
     stored = {p.relative_to(tmp_path / "committed") for p in (tmp_path / "committed").rglob("*.*")}
-    art = {
-        "report.pdf",
-        "figures/mix.webp",
-        *(f"figures/{name}.png" for name in build.README_FIGURES),
-    }
+    art = {"report.pdf", "figures/mix.webp", *(f"figures/{name}" for name in build.README_FIGURES)}
     expected = {"results.json"} | (art if source == "drawn" else set())
     assert {str(path) for path in stored} == {f"{source}/{name}" for name in expected}
 

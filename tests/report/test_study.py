@@ -32,10 +32,14 @@ def test_a_damaged_study_is_named(stored):
         study.is_measured()
 
 
-@pytest.mark.parametrize("content", [None, b"no archive"])
+@pytest.mark.parametrize(
+    "content", [None, b"no archive", {"ours": np.zeros((8, 60, 60, 3), np.uint8)}]
+)
 def test_absent_and_damaged_pictures_are_named(stored, content):
-    if content is not None:
+    if isinstance(content, bytes):
         study.SWAPS.write_bytes(content)
+    elif content is not None:
+        write_arrays(study.SWAPS, content)
     with pytest.raises(UserError, match=r"study\.npz cannot be read: restore it"):
         study.read_swaps()
 
