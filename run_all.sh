@@ -26,4 +26,8 @@ if [ "$1" = --jupyter ]; then
   exec "$PYTHON" -P -m jupyterlab --ServerApp.root_dir="$ROOT" \
     --LabApp.default_url=/lab/tree/notebooks "$@"
 fi
+if [ "$1" = swap ]; then
+  shift
+  exec "$PYTHON" -P -m lib.commands.swap "$@"
+fi
 exec "$PYTHON" -P -m lib.commands.run_all "$@"

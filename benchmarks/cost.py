@@ -26,8 +26,9 @@ from matplotlib.figure import Figure
 
 from benchmarks.speed import CPU, WARM_UP, our_steps, seconds_a_step
 from lib.config import make_hparams
-from lib.data.sources import create_sprites
-from lib.data.sprites import N_POSES, SIZE, SOURCES
+from lib.data.sources import create_images
+from lib.data.sprites import N_POSES, SIZE
+from lib.data.stored import SPRITE_SOURCES
 from lib.evaluation.codes import encode_images
 from lib.method.matching import find_matches
 from lib.method.networks import CycleVAE
@@ -82,16 +83,16 @@ def cost(path: Path, setting: dict[str, int], seconds: float, complete: bool) ->
         "fast", **{name: value for name, value in setting.items() if name not in ("images", "size")}
     )
     images = np.fromfile(path, dtype=np.uint8, count=n * size * size * 3).reshape(n, size, size, 3)
-    valid = torch.ones(n // N_POSES, N_POSES, dtype=torch.bool)
+    members = torch.arange(n).view(-1, N_POSES)
     torch.manual_seed(0)
     model = CycleVAE(hp, size)
     started = time.perf_counter()
-    steps = our_steps(model, images, valid, hp, CPU)
+    steps = our_steps(model, images, members, hp, CPU)
     components_seconds = time.perf_counter() - started
     taken = {"seconds_a_pair": 2 * seconds_a_step(steps, seconds, WARM_UP) / hp.batch_images}
     if complete:
         started = time.perf_counter()
-        find_matches(images, valid, hp, seed=0)
+        find_matches(images, members, hp, seed=0)
         matched = time.perf_counter()
         encode_images(model, images)
         taken |= {
@@ -248,7 +249,7 @@ def main() -> None:
         description=(__doc__ or "").partition("\n")[0],
         allow_abbrev=False,
     )
-    parser.add_argument("--source", choices=SOURCES, default="drawn")
+    parser.add_argument("--source", choices=SPRITE_SOURCES, default="drawn")
     parser.add_argument(
         "--turns",
         type=int,
@@ -260,7 +261,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the numbers there")
     options = parser.parse_args()
-    sprites = create_sprites(options.source)
+    sprites = create_images(options.source)
     result = describe(measure(sprites.images, options.turns, options.seconds))
     for cells in (result["tables"][0]["head"], *result["tables"][0]["rows"]):
         print(*(f"{cell:>15}" for cell in cells))

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from lib.config import make_hparams
-from lib.data.sprites import bayes_ceiling, load_sprites
+from lib.data.image_set import bayes_ceiling
+from lib.data.stored import load_images
 from lib.evaluation.codes import encode_all
 from lib.evaluation.protocol import published_protocol
 from lib.method.runs import load_run
@@ -32,15 +33,15 @@ def measure(name: str) -> dict:
     """{code: result of `published_protocol`}, and what it was measured on."""
     device = choose_device()
     run = load_run(name, device)
-    sprites = load_sprites(run.source)
-    codes = encode_all(run, sprites)
-    hp = make_hparams("fast", protocol_epochs=EPOCHS, protocol_images=len(sprites.images))
+    dataset = load_images(run.source)
+    codes = encode_all(run, dataset)
+    hp = make_hparams("fast", protocol_epochs=EPOCHS, protocol_images=len(dataset.images))
     found = {"source": run.source, "run": name, "seed": run.seed, "device": device.type}
-    found["ceiling"] = bayes_ceiling(sprites.distinct, sprites.character)
+    found["ceiling"] = bayes_ceiling(dataset.distinct, dataset.character)
     for code in CODES:
         started = time.monotonic()
         result = published_protocol(
-            getattr(codes, code), sprites.character, hp, run.split_seed, device
+            getattr(codes, code), dataset.character, hp, run.split_seed, device
         )
         found[code] = {**result, "seconds": time.monotonic() - started}
     return found

@@ -24,9 +24,12 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from lib.config import HParams, make_hparams
+from lib.data.image_set import UNKNOWN, ImageSet
 from lib.data.images import to_float
-from lib.data.sources import create_sprites
-from lib.data.sprites import SIZE, SOURCES, Sprites, split_sprites
+from lib.data.sources import create_images
+from lib.data.splits import split_images
+from lib.data.sprites import SIZE
+from lib.data.stored import SPRITE_SOURCES
 from lib.method.losses import kl_to_standard_normal, reparameterize
 from lib.method.networks import CycleVAE
 from lib.method.parallel import Objective
@@ -49,12 +52,13 @@ CPU = torch.device("cpu")
 class PickledPairs(Dataset):
     """The reference's pairs of images, each stored in a file, float32 (2, 3, 60, 60)."""
 
-    def __init__(self, folder: Path, sprites: Sprites, train: np.ndarray) -> None:
-        valid, generator = torch.from_numpy(sprites.mask(train)), torch.Generator().manual_seed(0)
+    def __init__(self, folder: Path, dataset: ImageSet, train: np.ndarray) -> None:
+        members = torch.from_numpy(dataset.members(train))
+        generator = torch.Generator().manual_seed(0)
         self.paths = [folder / f"{number}.pickle" for number in range(PICKLES)]
         for path in self.paths:
-            index = sample_groups(valid, 2, 1, generator).flatten()
-            path.write_bytes(pickle.dumps(to_float(sprites.images[index]).contiguous().numpy()))
+            index = sample_groups(members, 2, 1, generator)[1].flatten()
+            path.write_bytes(pickle.dumps(to_float(dataset.images[index]).contiguous().numpy()))
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -63,7 +67,7 @@ class PickledPairs(Dataset):
         return torch.from_numpy(pickle.loads(self.paths[number].read_bytes()))
 
 
-def reference_steps(sprites: Sprites, train: np.ndarray, folder: Path) -> Iterator[None]:
+def reference_steps(dataset: ImageSet, train: np.ndarray, folder: Path) -> Iterator[None]:
     """The training step of Chetan and Joshi (2020), from its description; each `next` is one.
 
     Encoder and decoder each run four times, once per image. KL term and reconstruction are
@@ -79,7 +83,7 @@ def reference_steps(sprites: Sprites, train: np.ndarray, folder: Path) -> Iterat
     forward = torch.optim.Adam(model.parameters(), lr=1e-4)
     reverse = torch.optim.Adam(model.encoder.parameters(), lr=1e-4)
     loader = DataLoader(
-        PickledPairs(folder, sprites, train), PAIRS, shuffle=True, num_workers=2, drop_last=True
+        PickledPairs(folder, dataset, train), PAIRS, shuffle=True, num_workers=2, drop_last=True
     )
     values = 3 * SIZE * SIZE
     while True:
@@ -109,14 +113,14 @@ def reference_steps(sprites: Sprites, train: np.ndarray, folder: Path) -> Iterat
 
 
 def our_steps(
-    model: CycleVAE, images: np.ndarray, valid: Tensor, hp: HParams, device: torch.device
+    model: CycleVAE, images: np.ndarray, members: Tensor, hp: HParams, device: torch.device
 ) -> Iterator[None]:
     """Our training step with its batch; each `next` is one. This call finds the components."""
     model.to(device, memory_format=torch.channels_last)
-    pixels, indices = torch.from_numpy(images).to(device), valid.flatten().nonzero().flatten()
+    pixels, indices = torch.from_numpy(images).to(device), members[members != UNKNOWN]
     model.components.fit(pixels, indices, seed=0)
     rows, read = model.components.prepare(pixels, indices, draws=hp.images_seen)
-    sampler = Sampler(rows, valid, hp, torch.Generator().manual_seed(0), read=read)
+    sampler = Sampler(rows, members, hp, torch.Generator().manual_seed(0), read=read)
     return _steps(model, sampler, hp, device)
 
 
@@ -156,18 +160,18 @@ def operations(steps: Iterator[None], n: int) -> float:
 
 
 def measure(
-    sprites: Sprites, rounds: int, seconds: float, say: Callable[[str], None] = print
+    dataset: ImageSet, rounds: int, seconds: float, say: Callable[[str], None] = print
 ) -> dict:
     """Rates of the three steps and the peak: medians over `rounds` turns of `seconds` each."""
-    train = split_sprites(sprites, "identity", 0)["train"]
-    valid = torch.from_numpy(sprites.mask(train))
+    train = split_images(dataset, "identity", 0)["train"]
+    members = torch.from_numpy(dataset.members(train))
     torch.manual_seed(0)
     paper, fast = make_hparams("paper"), make_hparams("fast")
     with tempfile.TemporaryDirectory(prefix="cycle-vae-speed-") as folder:
         contenders = {
-            "reference": reference_steps(sprites, train, Path(folder)),
-            "paper": our_steps(CycleVAE(paper), sprites.images, valid, paper, CPU),
-            "fast": our_steps(CycleVAE(fast), sprites.images, valid, fast, CPU),
+            "reference": reference_steps(dataset, train, Path(folder)),
+            "paper": our_steps(CycleVAE(paper), dataset.images, members, paper, CPU),
+            "fast": our_steps(CycleVAE(fast), dataset.images, members, fast, CPU),
             "peak": matrix_products(),
         }
         pairs = {"reference": PAIRS, "paper": paper.batch_images / 2, "fast": fast.batch_images / 2}
@@ -255,7 +259,7 @@ def main() -> None:
         description=(__doc__ or "").partition("\n")[0],
         allow_abbrev=False,
     )
-    parser.add_argument("--source", choices=SOURCES, default="drawn")
+    parser.add_argument("--source", choices=SPRITE_SOURCES, default="drawn")
     parser.add_argument(
         "--rounds", type=int, default=7, help="turns of each (default: %(default)s)"
     )
@@ -264,7 +268,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the numbers there")
     options = parser.parse_args()
-    result = describe(measure(create_sprites(options.source), options.rounds, options.seconds))
+    result = describe(measure(create_images(options.source), options.rounds, options.seconds))
     for cells in (result["tables"][0]["head"], *result["tables"][0]["rows"]):
         print(*(f"{cell:>21}" for cell in cells))
     if options.json:

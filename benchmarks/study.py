@@ -35,9 +35,11 @@ from benchmarks.executors import (
 )
 from benchmarks.methods import METHODS, chosen_methods
 from lib.config import HParams
+from lib.data.image_set import ImageSet
 from lib.data.images import to_uint8
-from lib.data.sources import create_sprites
-from lib.data.sprites import SOURCES, SPLITS, Sprites, load_sprites, split_sprites
+from lib.data.sources import create_images
+from lib.data.splits import SPLITS, split_images
+from lib.data.stored import SPRITE_SOURCES, load_images
 from lib.evaluation import baselines, probes, swaps
 from lib.evaluation.codes import encode_all
 from lib.method.runs import Run, new_run
@@ -45,9 +47,9 @@ from lib.method.training import fit
 from lib.report.findings import REMEMBERING
 from lib.report.numbers import (
     CODE_NAMES,
-    LEAK_TARGETS,
     attribute_probes,
     chosen_probe,
+    leaks,
     plain,
     psnr_interval,
 )
@@ -89,36 +91,36 @@ def execute(training: Training) -> dict[str, object]:
 
     Returns: what the JSON file keeps of the run.
     """
-    method, sprites = METHODS[training.method], load_sprites(training.source)
-    parts = split_sprites(sprites, training.split, training.split_seed)
+    method, dataset = METHODS[training.method], load_images(training.source)
+    parts = split_images(dataset, training.split, training.split_seed)
     found = {"device": "cpu", "seconds": 0.0, "curve": []}
     if method.predictor:
-        found |= measure_predictor(method.predictor, training, sprites, parts)
+        found |= measure_predictor(method.predictor, training, dataset, parts)
     else:
-        run = train(training, sprites, parts)
+        run = train(training, dataset, parts)
         found = {"device": run.device, "seconds": run.seconds, "curve": curve(run)}
-        found |= measure(run, sprites, parts, bool(method.chooses))
+        found |= measure(run, dataset, parts, bool(method.chooses))
     return {
         **training._asdict(),
         "settings": dataclasses.asdict(training.hp),
         "learner": method.key,
-        "data": sprites.fingerprint,
+        "data": dataset.fingerprint,
         **found,
         "code": origin(VERSION),
     }
 
 
-def train(training: Training, sprites: Sprites, parts: Mapping[str, np.ndarray]) -> Run:
+def train(training: Training, dataset: ImageSet, parts: Mapping[str, np.ndarray]) -> Run:
     method, hp, seed = METHODS[training.method], training.hp, training.split_seed
-    watched = swaps.validation_swaps(sprites, parts["validation"], hp, seed)
+    watched = swaps.validation_swaps(dataset, parts["validation"], hp, seed)
 
     def follow(row: dict[str, float]) -> None:
         done = Progress(int(row["images"]), row["seconds"])
         write_json(progress_path(training), done._asdict())
 
-    run = new_run(training.name, sprites, method.preset, training.seed, hp, training.split, seed)
-    monitor = swaps.swap_monitor(sprites, watched)
-    return fit(run, sprites, parts["train"], choose_device(), monitor, follow, method.make_learner)
+    run = new_run(training.name, dataset, method.preset, training.seed, hp, training.split, seed)
+    monitor = swaps.swap_monitor(dataset, watched)
+    return fit(run, dataset, parts["train"], choose_device(), monitor, follow, method.make_learner)
 
 
 def curve(run: Run) -> list[list[float]]:
@@ -128,7 +130,7 @@ def curve(run: Run) -> list[list[float]]:
 
 
 def measure(
-    run: Run, sprites: Sprites, parts: Mapping[str, np.ndarray], only_validation: bool
+    run: Run, dataset: ImageSet, parts: Mapping[str, np.ndarray], only_validation: bool
 ) -> dict[str, object]:
     """The metrics of a trained run: errors of swaps in dB, accuracies and leaks in %.
 
@@ -136,78 +138,80 @@ def measure(
         "outfits"}.
     """
     hp, seed = run.hp, run.split_seed
-    codes = encode_all(run, sprites)
+    codes = encode_all(run, dataset)
 
     def decibels(which: swaps.Swaps, s_images: np.ndarray | None = None) -> float:
         predict = swaps.swap_predictor(run.model, codes, which, s_images)
-        return swaps.psnr(swaps.errors_in_chunks(sprites, which, predict)[:, 0].mean())
+        return swaps.psnr(swaps.errors_in_chunks(dataset, which, predict)[:, 0].mean())
 
-    validation = swaps.sample_swaps(sprites, parts["validation"], hp.swap_samples, seed)
+    validation = swaps.sample_swaps(dataset, parts["validation"], hp.swap_samples, seed)
     found = {"validation swap, dB": decibels(validation)}
     if only_validation:
         return {"metrics": found, "ci95": {}, "outfits": 0}
-    chosen, simple = test_swaps(sprites, parts, hp, seed)
+    chosen, simple = test_swaps(dataset, parts, hp, seed)
     predict = swaps.swap_predictor(run.model, codes, chosen)
-    scored, errors = score_swaps(sprites, chosen, predict)
+    scored, errors = score_swaps(dataset, chosen, predict)
     found |= scored["metrics"]
     found |= {
-        "swap with s from four images, dB": decibels(chosen, swaps.several_s_images(chosen, seed)),
+        "swap with s from four images, dB": decibels(
+            chosen, swaps.several_s_images(dataset, chosen, seed)
+        ),
         "reconstruction, dB": decibels(chosen.reconstructions),
         "KL, nats": run.history[-1]["kl"],
     }
-    if sprites.source == "drawn":  # of the archive, no picture is kept
-        write_arrays(run.folder / EXAMPLES, pictures(sprites, chosen, predict))
+    if dataset.source == "drawn":  # of the archive, no picture is kept
+        write_arrays(run.folder / EXAMPLES, pictures(dataset, chosen, predict))
     for name in REMEMBERING:
-        others = swaps.errors_in_chunks(sprites, chosen, simple[name])
-        gain = swaps.paired_gain(sprites, chosen, errors, others)
+        others = swaps.errors_in_chunks(dataset, chosen, simple[name])
+        gain = swaps.paired_gain(dataset, chosen, errors, others)
         name = f"gain over {plain(name)}, dB"
         found[name], scored["ci95"][name] = gain["db"], gain["ci95"]
     few = chosen.first(hp.swap_samples // 2)
-    for name, part in swaps.part_scores(sprites, few, predict).items():
+    for name, part in swaps.part_scores(dataset, few, predict).items():
         found[f"{name} nearer to the s image, %"] = 100 * part["score"]
-    found |= read_codes(probes.fit_all(codes._asdict(), sprites, parts, hp, seed))
+    found |= read_codes(probes.fit_all(codes._asdict(), dataset, parts, hp, seed))
     return {**scored, "metrics": found}
 
 
 def measure_predictor(
-    name: str, training: Training, sprites: Sprites, parts: Mapping[str, np.ndarray]
+    name: str, training: Training, dataset: ImageSet, parts: Mapping[str, np.ndarray]
 ) -> dict[str, object]:
     """As `measure`, of a simple predictor: the errors of its swaps alone."""
-    chosen, simple = test_swaps(sprites, parts, training.hp, training.split_seed)
-    scored, _ = score_swaps(sprites, chosen, simple[name])
-    if sprites.source == "drawn":
+    chosen, simple = test_swaps(dataset, parts, training.hp, training.split_seed)
+    scored, _ = score_swaps(dataset, chosen, simple[name])
+    if dataset.source == "drawn":
         folder = run_dir(training.name)
-        write_arrays(folder / EXAMPLES, pictures(sprites, chosen, simple[name]))
+        write_arrays(folder / EXAMPLES, pictures(dataset, chosen, simple[name]))
     return scored
 
 
 def test_swaps(
-    sprites: Sprites, parts: Mapping[str, np.ndarray], hp: HParams, seed: int
+    dataset: ImageSet, parts: Mapping[str, np.ndarray], hp: HParams, seed: int
 ) -> tuple[swaps.Swaps, dict[str, swaps.Predict]]:
     """The test swaps, the same for every method, and what the simple predictors show."""
-    chosen = swaps.sample_swaps(sprites, parts["test"], hp.swap_samples, seed)
-    watched = swaps.validation_swaps(sprites, parts["validation"], hp, seed)["validation_swap"]
-    neighbours = baselines.choose_neighbours(sprites, parts["train"], watched)
-    return chosen, baselines.predictors(sprites, parts["train"], chosen, neighbours)
+    chosen = swaps.sample_swaps(dataset, parts["test"], hp.swap_samples, seed)
+    watched = swaps.validation_swaps(dataset, parts["validation"], hp, seed)["validation_swap"]
+    neighbours = baselines.choose_neighbours(dataset, parts["train"], watched)
+    return chosen, baselines.predictors(dataset, parts["train"], chosen, neighbours)
 
 
 def score_swaps(
-    sprites: Sprites, chosen: swaps.Swaps, predict: swaps.Predict
+    dataset: ImageSet, chosen: swaps.Swaps, predict: swaps.Predict
 ) -> tuple[dict[str, object], np.ndarray]:
     """What `measure` returns of the errors of swaps alone, and the errors."""
-    score, errors = swaps.swap_scores(sprites, chosen, predict)
+    score, errors = swaps.swap_scores(dataset, chosen, predict)
     metrics = {"swap, dB": score["psnr"], "swap, SSIM": score["ssim"]}
-    outfits = len(np.unique(np.concatenate(chosen.outfits(sprites))))
+    outfits = len(np.unique(np.concatenate(chosen.clusters(dataset))))
     intervals = {"swap, dB": psnr_interval(score)}
     return {"metrics": metrics, "ci95": intervals, "outfits": outfits}, errors
 
 
 def pictures(
-    sprites: Sprites, chosen: swaps.Swaps, predict: swaps.Predict
+    dataset: ImageSet, chosen: swaps.Swaps, predict: swaps.Predict
 ) -> dict[str, np.ndarray]:
     """uint8 images (PICTURED, 60, 60, 3) of the first swaps: what each begins with, and shows."""
     first = slice(0, PICTURED)
-    shown = {name: sprites.images[index[first]] for name, index in chosen._asdict().items()}
+    shown = {name: dataset.images[index[first]] for name, index in chosen._asdict().items()}
     return {**shown, "swap": to_uint8(predict(first))}
 
 
@@ -217,7 +221,7 @@ def read_codes(entries: list[dict]) -> dict[str, float]:
         "identity from s": ("s", "identity"),
         "pose from z (mean)": ("z_mu", "pose"),
         "pose from z (sampled)": ("z", "pose"),
-        **{f"{target} from s": ("s", target) for target in LEAK_TARGETS["s"]},
+        **{f"{target} from s": ("s", target) for target in leaks(entries, "s")},
     }
     for code in ("z_mu", "z"):
         for entry in attribute_probes(entries, code):
@@ -290,7 +294,7 @@ def main() -> None:
     prog, summary_line = "python -m benchmarks.study", (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(prog=prog, description=summary_line, allow_abbrev=False)
     add = parser.add_argument
-    add("--sources", nargs="+", choices=SOURCES, default=["drawn"])
+    add("--sources", nargs="+", choices=SPRITE_SOURCES, default=["drawn"])
     add("--methods", nargs="+", metavar="METHOD", default=[], help="default: all of the study")
     add("--search", nargs="+", metavar="METHOD", default=[], help="what chooses settings of rivals")
     add("--split", choices=SPLITS, default="identity")
@@ -307,7 +311,7 @@ def main() -> None:
     if not isinstance(options.parameters, dict):
         raise UserError(f"--parameters takes a JSON object, not {options.parameters}")
     methods = chosen_methods(options.methods, options.search)
-    prints = {source: create_sprites(source).fingerprint for source in options.sources}
+    prints = {source: create_images(source).fingerprint for source in options.sources}
 
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     planned = [

@@ -35,7 +35,10 @@ class HParams:
     """The settings of one run. The defaults are preset `fast`."""
 
     architecture: str = setting(
-        "dense", "see lib/method/networks.py", published="published", choices=("published", "dense")
+        "dense",
+        "see lib/method/networks.py; conv for images of more than 64 pixels",
+        published="published",
+        choices=("published", "dense", "conv"),
     )
     norm: str = setting(
         "group",

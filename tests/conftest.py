@@ -16,7 +16,9 @@ import pytest
 from filelock import FileLock
 
 from lib.data.drawn import ATTRIBUTES, character_labels, draw_characters, draw_sprites
-from lib.data.sprites import Sprites, distinct_images, sprites_to_arrays, stored_path
+from lib.data.image_set import ImageSet, to_arrays
+from lib.data.sprites import sprite_set
+from lib.data.stored import stored_path
 from lib.system.files import write_arrays
 
 pytest_plugins = ["tests.faults.table"]
@@ -46,10 +48,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
-def save_sprites(sprites: Sprites) -> Path:
+def save_sprites(dataset: ImageSet) -> Path:
     """Writes `data/<source>.npz`, as notebook 1 does when it made them."""
-    path = stored_path(sprites.source)
-    write_arrays(path, sprites_to_arrays(sprites))
+    path = stored_path(dataset.source)
+    write_arrays(path, to_arrays(dataset))
     return path
 
 
@@ -125,7 +127,4 @@ def few_pickled() -> bytes:
     some = np.random.default_rng(0).permutation(identity.max() + 1)[:12]
     labels = labels[np.isin(identity, some)]
     images, numbers = draw_characters(labels), np.arange(len(labels))
-    distinct = distinct_images(images)
-    return pickle.dumps(
-        Sprites("drawn", images, labels, tuple(ATTRIBUTES), numbers, distinct, "few")
-    )
+    return pickle.dumps(sprite_set("drawn", images, labels, tuple(ATTRIBUTES), numbers, "few"))

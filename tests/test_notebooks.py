@@ -44,6 +44,7 @@ def test_it_stores_the_parameters_of_the_default_run(path):
     if path.name < "03":
         assert parameters == {
             "source": "drawn",
+            "folder": {},
             "preset": "fast",
             "split": "identity",
             "split_seed": 0,

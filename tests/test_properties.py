@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from lib.config import HParams, make_hparams
 from lib.data.archive import read_archive
-from lib.data.sprites import N_POSES, Sprites, distinct_images, split_sprites
+from lib.data.splits import split_images
+from lib.data.sprites import N_POSES, sprite_set
 from lib.system.errors import UserError
 from lib.system.paths import run_dir
 from tests.archives import write_archive
+from tests.image_sets import numbered
 
 repeatable = functools.partial(
     settings, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
@@ -56,30 +58,24 @@ def test_splits_share_no_identity_and_no_image(data, characters, seed):
     identity = np.sort(
         data.draw(st.lists(st.integers(0, 9), min_size=characters, max_size=characters))
     )
-    weapon = np.arange(characters)
-    # so many different images there are at most
-    shared = data.draw(st.integers(1, characters * N_POSES))
-    pixels = (
-        np.random.default_rng(seed)
-        .integers(shared, size=characters * N_POSES)
-        .astype(np.uint32)
-        .view(np.uint8)
-        .reshape(-1, 4)
-    )
+    weapon, rng = np.arange(characters), np.random.default_rng(seed)
+    # an identity has its own image of each pose, but any of so many in this share of them
+    many, share = data.draw(st.integers(1, characters * N_POSES)), data.draw(st.floats(0, 1))
+    own = identity[:, None] * N_POSES + np.arange(N_POSES)
+    any_image = 10 * N_POSES + rng.integers(many, size=own.shape)
+    pixels = numbered(np.where(rng.random(own.shape) < share, any_image, own), size=1)
     labels = np.stack([identity, weapon], axis=1).astype(np.uint8)
-    sprites = Sprites(
-        "drawn", pixels, labels, ("body", "weapon"), weapon, distinct_images(pixels), "random"
-    )
-    if sprites.n_identities < 6:
+    dataset = sprite_set("drawn", pixels, labels, ("body", "weapon"), weapon, "random")
+    if dataset.n_identities < 6:
         with pytest.raises(UserError, match="identities cannot be split"):
-            split_sprites(sprites, "identity", seed)
+            split_images(dataset, "identity", seed)
         return
-    parts = split_sprites(sprites, "identity", seed)
-    again = split_sprites(sprites, "identity", seed)
+    parts = split_images(dataset, "identity", seed)
+    again = split_images(dataset, "identity", seed)
     assert list(parts) == ["train", "validation", "test"] and all(
         np.array_equal(parts[name], again[name]) for name in parts
     )
-    for groups in (sprites.identity, sprites.distinct):
+    for groups in (dataset.identity, dataset.distinct):
         sets = [set(groups[index]) for index in parts.values()]
         assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
     assert len(parts["test"]) >= 2 * N_POSES

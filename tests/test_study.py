@@ -12,7 +12,7 @@ from benchmarks.executors import OUTCOME, ClusterExecutor, LocalExecutor, run_al
 from benchmarks.methods import Method
 from benchmarks.study import Training, is_current
 from lib.config import HParams
-from lib.data.sprites import split_sprites
+from lib.data.splits import split_images
 from lib.evaluation import swaps
 from lib.system import paths
 from lib.system.errors import UserError
@@ -133,7 +133,7 @@ def test_a_search_covers_rates_and_weights_and_reads_validation_alone():
 
 
 def test_a_run_is_measured_and_stored(few_sprites, reports, monkeypatch):
-    monkeypatch.setattr(study, "load_sprites", lambda source: few_sprites)
+    monkeypatch.setattr(study, "load_images", lambda source: few_sprites)
     tiny = dict(images_seen=160, batch_images=8, lr_warmup=3, match_characters=4)
     monkeypatch.setitem(methods.METHODS, "smoke", Method("", tiny, preset="smoke", images=None))
     outcome = study.execute(training("smoke"))
@@ -167,11 +167,11 @@ def test_a_file_that_is_none_of_a_study_is_named_and_kept(tmp_path, content):
 def test_a_simple_predictor_is_measured_on_the_same_swaps_without_a_training(
     few_sprites, reports, monkeypatch
 ):
-    monkeypatch.setattr(study, "load_sprites", lambda source: few_sprites)
+    monkeypatch.setattr(study, "load_images", lambda source: few_sprites)
     found = {name: study.execute(training(name)) for name in ("retrieval", "pose-mean")}
     assert is_current(found["retrieval"], training("retrieval"), few_sprites.fingerprint)
     assert not is_current(found["retrieval"], training("pose-mean"), few_sprites.fingerprint)
-    parts = split_sprites(few_sprites, "identity", 0)
+    parts = split_images(few_sprites, "identity", 0)
     chosen, simple = study.test_swaps(few_sprites, parts, training("ours").hp, 0)
     for name, outcome in found.items():
         errors = swaps.errors_in_chunks(few_sprites, chosen, simple[name.replace("-", "_")])

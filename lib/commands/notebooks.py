@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -21,6 +21,8 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from traitlets.config import Config
 
 from lib.report.palette import palette_png
+from lib.report.results import read_results
+from lib.report.words import reword
 from lib.system.errors import ELSEWHERE, NO_MEMORY, OUT_OF_MEMORY, UserError
 from lib.system.files import atomic_write
 from lib.system.paths import ROOT, shown_path
@@ -75,6 +77,7 @@ def execute(name: str, folder: Path, parameters: dict, preset: str) -> float:
     notebook = nbformat.read(unfinished, as_version=4)
     notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
     _shrink_images(notebook)
+    _reword(notebook, read_results(parameters["run"])["data"]["words"])
     with _private_settings():
         html, _ = HTMLExporter(template_name="lab").from_notebook_node(
             notebook, {"metadata": {"name": _title(notebook)}}
@@ -163,6 +166,16 @@ def _shrink_images(notebook: nbformat.NotebookNode) -> None:
         for output in cell.get("outputs", []):
             if png := output.get("data", {}).get("image/png"):
                 output.data["image/png"] = b64encode(palette_png(b64decode(png))).decode()
+
+
+def _reword(notebook: nbformat.NotebookNode, words: Mapping[str, str]) -> None:
+    """Have its texts use the words of the source."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = reword(cell.source, words)
+        for output in cell.get("outputs", []):
+            if text := output.get("data", {}).get("text/markdown"):
+                output.data["text/markdown"] = reword(text, words)
 
 
 def store_outputs(executed: Path, source: Path) -> None:

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from lib.config import PRESETS, check_processes, check_seed, make_hparams
-from lib.data import sources
-from lib.data.sprites import SPLITS
+from lib.data import mnist, sources
+from lib.data.splits import SPLITS
+from lib.data.stored import SOURCES
 from lib.report import build, results, study
 from lib.system.errors import UserError, cli_errors
 from lib.system.files import exclusive_lock
@@ -23,15 +24,22 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="run_all.sh",
         description="Run the notebooks in order, then typeset report.pdf.",
-        epilog="--jupyter, alone, opens the notebooks in JupyterLab in the same environment.",
+        epilog="--jupyter, alone, opens the notebooks in JupyterLab in the same environment."
+        " swap MODEL A.png B.png OUT.png swaps two images; swap --help says more.",
         allow_abbrev=False,
     )
     helps = {
-        "source": "drawn by code, or 2D Sprites (default: sprites where an archive is present)",
-        "archive": "the archive, or a folder with its extracted files (default: data/raw)",
-        "download": "download the archive into data/raw first",
+        "source": "drawn by code, 2D Sprites, digits of scikit-learn, MNIST, or a folder of yours"
+        " (default: sprites where an archive is present, else drawn)",
+        "archive": "the archive of 2D Sprites, or a folder with its files (default: data/raw)",
+        "images": "your folder: PATH/<identity>/<image>.png, .jpg or .webp",
+        "size": "pixels that each side of your images is scaled to (default: 64)",
+        "background": "behind transparent and beside narrow images of yours (default: black)",
+        "poses": "whether equal file names mean equal poses in your folder (default: names)",
+        "download": "download the archive, or MNIST, into data/raw first",
         "preset": "hyper-parameters (default: %(default)s)",
-        "split": "what is held out: identities, or identities in all skins (default: %(default)s)",
+        "split": "what is held out: identities, clusters of them (of sprites: outfits, identities"
+        " in all skins), or images (default: identity; of digits and mnist: image)",
         "split-seed": "draws what is held out, the swaps and the probes (default: %(default)s)",
         "seed": "draws the weights and the batches (default: %(default)s)",
         "set": "a hyper-parameter; repeatable",
@@ -46,11 +54,15 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     def add(name: str, **settings: object) -> None:
         parser.add_argument(f"--{name}", help=helps[name], **settings)
 
-    add("source", choices=("drawn", "sprites"))
+    add("source", choices=SOURCES)
     add("archive", type=Path, metavar="PATH")
+    add("images", type=Path, metavar="PATH")
+    add("size", type=int, metavar="PIXELS")
+    add("background", metavar="COLOUR")
+    add("poses", choices=("names", "unknown"))
     add("download", action="store_true")
     add("preset", choices=tuple(PRESETS), default="fast")
-    add("split", choices=SPLITS, default="identity")
+    add("split", choices=SPLITS)
     add("split-seed", type=int, default=0, metavar="N")
     add("seed", type=int, default=0, metavar="N")
     add("set", action="append", default=[], metavar="NAME=VALUE", dest="overrides")
@@ -70,23 +82,30 @@ def run_all(options: argparse.Namespace) -> Path:
     from lib.system.devices import choose_device  # torch takes seconds to import
 
     os.environ["CYCLE_VAE_DEVICE"] = str(choose_device(options.device))
-    if options.download:
+    if options.download and options.source == "mnist":
+        mnist.download_mnist()
+    elif options.download:
         options.archive = sources.download_archive()
     if options.archive:
         os.environ["CYCLE_VAE_ARCHIVE"] = str(options.archive.absolute())
-    source = options.source or ("sprites" if options.archive else sources.default_source())
+    folder = _folder(options)
+    named = options.source or ("folder" if folder else "sprites" if options.archive else None)
+    source = named or sources.default_source()
     if source == "drawn" and not options.source:
         _say("no archive of 2D Sprites is present: the sprites are drawn by code (--source drawn)")
 
     preset, seed, split, split_seed = (
         options.preset,
         options.seed,
-        options.split,
+        options.split or sources.default_split(source),
         options.split_seed,
     )
-    run = options.run or run_name(source, preset, seed, overrides, split, split_seed)
+    stored = sources.stored_name(source, folder)
+    held_out = "identity" if split == sources.default_split(source) else split
+    run = options.run or run_name(stored, preset, seed, overrides, held_out, split_seed)
     settings = {
         "source": source,
+        "folder": folder,
         "preset": preset,
         "split": split,
         "split_seed": split_seed,
@@ -97,6 +116,15 @@ def run_all(options: argparse.Namespace) -> Path:
     remedy = "wait until it is done, or name this one with --run"
     with exclusive_lock(run_dir(run), f"at work on run '{run}'", remedy):
         return _run(options, settings)
+
+
+def _folder(options: argparse.Namespace) -> dict[str, object]:
+    """The arguments of `lib.data.folder.read_folder` that the options give."""
+    if not options.images:
+        return {}
+    given = {name: getattr(options, name) for name in ("size", "background", "poses")}
+    set_by_user = {name: value for name, value in given.items() if value is not None}
+    return {"path": str(options.images.absolute()), **set_by_user}
 
 
 def _check(options: argparse.Namespace) -> dict[str, str]:
@@ -113,11 +141,16 @@ def _check(options: argparse.Namespace) -> dict[str, str]:
     check_processes(options.processes, hp)
     if options.fresh and options.start != "01":
         raise UserError("--fresh starts again from the first notebook: leave out --from")
-    if options.source == "drawn" and (options.archive or options.download):
+    if options.source in ("drawn", "digits", "folder") and (options.archive or options.download):
         raise UserError(
-            "--source drawn needs no archive: leave out --archive and --download, or say --source"
-            " sprites"
+            f"--source {options.source} needs no archive: leave out --archive and --download, or"
+            " say --source sprites"
         )
+    if options.images and options.source not in (None, "folder"):
+        raise UserError(f"--images is for --source folder, not for {options.source}")
+    given = [name for name in ("size", "background", "poses") if getattr(options, name)]
+    if given and not options.images:
+        raise UserError(f"--{given[0]} is for a folder of yours: give --images PATH, too")
     return {name: str(getattr(hp, name)) for name in overrides}
 
 
@@ -132,7 +165,8 @@ def _run(options: argparse.Namespace, settings: dict) -> Path:
     if options.fresh and folder.exists():
         shutil.rmtree(folder)
     described = "run '{run}' ({source}, preset {preset}, seed {seed}".format(**settings)
-    if (settings["split"], settings["split_seed"]) != ("identity", 0):
+    usual = sources.default_split(settings["source"])
+    if (settings["split"], settings["split_seed"]) != (usual, 0):
         described += ", split by {split}, split seed {split_seed}".format(**settings)
     _say(f"{described}) into {shown_path(folder)}")
 
@@ -189,8 +223,10 @@ def _save_time(run: str, name: str, seconds: float) -> None:
 def _train(settings: dict, processes: int) -> None:
     """Train in several processes, so that notebook 2 finds the run finished."""
     _say(f"training in {processes} processes")
-    names = ("source", "preset", "split", "split_seed", "seed")
+    names = ("preset", "split", "split_seed", "seed")
+    stored = sources.stored_name(settings["source"], settings["folder"])
     command = [sys.executable, "-P", "-m", "lib.commands.train", settings["run"]]
+    command += [f"--source={stored}"]
     command += [f"--{name.replace('_', '-')}={settings[name]}" for name in names]
     command += [f"--overrides={json.dumps(settings['overrides'])}", f"--processes={processes}"]
     if subprocess.run(command).returncode:

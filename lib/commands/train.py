@@ -18,7 +18,9 @@ from torch.distributed import run as torchrun
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from lib.config import PRESETS, check_processes, check_seed, make_hparams
-from lib.data.sprites import SOURCES, SPLITS, load_sprites, split_sprites
+from lib.data.defaults import hparams_for
+from lib.data.splits import SPLITS, split_images
+from lib.data.stored import load_images
 from lib.evaluation.swaps import swap_monitor, validation_swaps
 from lib.method.parallel import join_processes
 from lib.method.runs import new_run
@@ -34,7 +36,7 @@ def main() -> None:
     )
     add = parser.add_argument
     add("run", help="the name of the run: its folder under reports/")
-    add("--source", choices=SOURCES, required=True)
+    add("--source", required=True, metavar="NAME", help="of data/NAME.npz")
     add("--preset", choices=tuple(PRESETS), default="fast")
     add("--split", choices=SPLITS, default="identity")
     add("--split-seed", type=int, default=0)
@@ -58,14 +60,14 @@ def main() -> None:
 def train(options: argparse.Namespace) -> None:
     """The training of this process."""
     try:
-        hp = make_hparams(options.preset, **options.overrides)
         device = join_processes()
-        sprites = load_sprites(options.source)
+        dataset = load_images(options.source)
         split, split_seed = options.split, options.split_seed
-        splits = split_sprites(sprites, split, split_seed)
-        run = new_run(options.run, sprites, options.preset, options.seed, hp, split, split_seed)
-        watched = validation_swaps(sprites, splits["validation"], hp, split_seed)
-        fit(run, sprites, splits["train"], device, swap_monitor(sprites, watched))
+        splits = split_images(dataset, split, split_seed)
+        hp, _ = hparams_for(dataset, splits["train"], options.preset, options.overrides)
+        run = new_run(options.run, dataset, options.preset, options.seed, hp, split, split_seed)
+        watched = validation_swaps(dataset, splits["validation"], hp, split_seed)
+        fit(run, dataset, splits["train"], device, swap_monitor(dataset, watched))
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()

@@ -21,7 +21,8 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from lib.data.sprites import ANIMATIONS, N_POSES, SIZE, Sprites, distinct_images
+from lib.data.image_set import ImageSet
+from lib.data.sprites import ANIMATIONS, N_POSES, SIZE, sprite_set
 from lib.system.errors import UserError
 from lib.system.processes import end_with_parent, interrupts_blocked
 
@@ -42,7 +43,7 @@ CHARACTER_FILE = re.compile(r"sprites_(0|[1-9]\d*)\.mat")
 ARCHIVE = "nips2015-analogy-data.tar.gz"
 
 
-def read_archive(path: str | Path, progress: bool = True, workers: int | None = None) -> Sprites:
+def read_archive(path: str | Path, progress: bool = True, workers: int | None = None) -> ImageSet:
     """The sprites of the published tar, or of a folder with its extracted `data/sprites`.
 
     The tar is streamed and never unpacked. Missing characters are noted on stderr. More than one
@@ -71,8 +72,7 @@ def read_archive(path: str | Path, progress: bool = True, workers: int | None = 
         images[row] = images[number]
     flat = images[: len(numbers)].reshape(-1, SIZE, SIZE, 3)
     fingerprint = f"archive {hashlib.sha256(flat).hexdigest()}"
-    distinct = distinct_images(flat)
-    return Sprites("sprites", flat, LABELS[numbers], ATTRIBUTES, numbers, distinct, fingerprint)
+    return sprite_set("sprites", flat, LABELS[numbers], ATTRIBUTES, numbers, fingerprint)
 
 
 def _read_characters(

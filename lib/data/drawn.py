@@ -28,7 +28,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lib.data.sprites import ACTIONS, N_POSES, POSES, SIZE, VIEWS, Sprites, distinct_images
+from lib.data.image_set import ImageSet
+from lib.data.sprites import ACTIONS, N_POSES, POSES, SIZE, VIEWS, sprite_set
 
 # Names this version of the images. Change it whenever an image changes; a test compares SHA-256.
 FINGERPRINT = "drawn dc461c47b55400202c9e232e507d1b3b8f861be3e9787693264b3294412840b8"
@@ -502,16 +503,8 @@ def _paint(
     return np.take(np.vstack([[[0, 0, 0]], tones]).astype(np.uint8), picture, axis=0, mode="clip")
 
 
-def draw_sprites(progress: bool = True) -> Sprites:
+def draw_sprites(progress: bool = True) -> ImageSet:
     """The drawn data set: 384 characters (192 identities with both weapons) in 178 poses."""
     labels = character_labels()
-    images = draw_characters(labels, progress)
-    return Sprites(
-        source="drawn",
-        images=images,
-        labels=labels,
-        attributes=tuple(ATTRIBUTES),
-        numbers=np.arange(len(labels)),
-        distinct=distinct_images(images),
-        fingerprint=FINGERPRINT,
-    )
+    images, numbers = draw_characters(labels, progress), np.arange(len(labels))
+    return sprite_set("drawn", images, labels, tuple(ATTRIBUTES), numbers, FINGERPRINT)

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+GAP = 2  # pixels between the images of a grid
+
 
 def to_float(images: np.ndarray | Tensor, device: torch.device | str | None = None) -> Tensor:
     """(..., H, W, 3) uint8 to (B, 3, H, W); in memory the channels stay last."""
@@ -28,3 +30,11 @@ def mean_image(images: np.ndarray) -> Tensor:
 def flat_pixels(images: np.ndarray) -> np.ndarray:
     """(N, H * W * 3) float32 in [0, 1], for methods that see an image as a list of numbers."""
     return images.reshape(len(images), -1) / np.float32(255)
+
+
+def joined(images: np.ndarray) -> np.ndarray:
+    """(height, width, 3) uint8: images (R, C, H, W, 3) in rows and columns, GAP apart on white."""
+    margin = (GAP // 2, GAP // 2)
+    tiles = np.pad(images, ((0, 0), (0, 0), margin, margin, (0, 0)), constant_values=255)
+    rows, columns, height, width, _ = tiles.shape
+    return tiles.swapaxes(1, 2).reshape(rows * height, columns * width, 3)

@@ -8,15 +8,15 @@ from scipy.linalg import eigh
 from torch.nn import functional as F
 
 from lib.data.images import to_float
-from lib.data.sprites import SIZE
 
+SIZE = 60  # pixels of images for which the features were chosen
 COMPONENTS = 48  # principal components of the pooled images
 # the features: what they show, over how many of 60 pixels each way, their total variance
 POOLED = (("edges", 2, 0.5), ("edges", 4, 0.5), ("outline", 2, 1.0), ("outline", 4, 1.0))
 
 
 def features(images: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """(n, D) of each character's images (n, 60, 60, 3): edges and outline, scaled.
+    """(n, D) of each character's images (n, H, H, 3): edges and outline, scaled.
 
     Colours and the mean edges and outline are left out, because they show the character.
     """
@@ -28,7 +28,7 @@ def features(images: Iterable[np.ndarray]) -> list[np.ndarray]:
         outline = (x > 0).any(dim=1, keepdim=True).float()
         maps = {"edges": torch.cat(steps, dim=1).abs(), "outline": outline}
         for (kind, pixels, _), parts in zip(POOLED, pooled, strict=True):
-            coarse = F.avg_pool2d(maps[kind], pixels * x.shape[-1] // SIZE).flatten(1)
+            coarse = F.avg_pool2d(maps[kind], max(1, pixels * x.shape[-1] // SIZE)).flatten(1)
             parts.append((coarse - coarse.mean(dim=0)).numpy())
 
     blocks = [_principal_components(np.concatenate(parts)) for parts in pooled]

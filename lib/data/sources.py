@@ -1,80 +1,99 @@
-"""Where sprites come from: the published archive, found or downloaded, or code that draws them."""
+"""Where images come from: the published archive, found or downloaded, or code that draws them."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 
-from lib.data import drawn
+from lib.data import digits, drawn, mnist
+from lib.data import folder as folders
 from lib.data.archive import ARCHIVE, archive_files, archive_stamp, read_archive
-from lib.data.sprites import (
-    N_POSES,
-    Sprites,
-    arrays_to_sprites,
-    load_sprites,
-    sprites_to_arrays,
-    stored_path,
-)
+from lib.data.image_set import UNKNOWN, ImageSet
+from lib.data.stored import load_images, store_images, stored_path
 from lib.system import paths
 from lib.system.download import download
 from lib.system.errors import UserError
-from lib.system.files import cached
 
+NO_FOLDER: Mapping[str, object] = {}
+FOLDER = {"size": 64, "background": "black", "poses": "names"}  # where the user does not say
+ABSENT = {
+    "sprites": (
+        f"there are no 2D Sprites here: give --archive PATH ({ARCHIVE} or its extracted folder),"
+        " put it into {raw}, or fetch it with --download"
+    ),
+    "mnist": "MNIST is not in {raw}: fetch it with --download, or put its four files there",
+}
 MIRRORS = (
     f"http://www-personal.umich.edu/~reedscot/files/{ARCHIVE}",
     f"http://www.scottreed.info/files/{ARCHIVE}",
 )
 
 
-def create_sprites(
-    source: str, archive: str | Path | None = None, progress: bool = True
-) -> Sprites:
-    """The sprites of a source, stored in `data/<source>.npz` until their source changes.
+def create_images(
+    source: str,
+    archive: str | Path | None = None,
+    folder: Mapping[str, object] = NO_FOLDER,
+    progress: bool = True,
+) -> ImageSet:
+    """The images of a source, stored in `data/<source>.npz` until their source changes.
 
     Source "drawn" is drawn by code. Source "sprites" is read from the archive (`find_archive`);
-    where it was put away, the stored sprites count. Nothing is downloaded.
+    where it was put away, the stored sprites count. Source "folder" is a folder of the user: the
+    arguments of `lib.data.folder.read_folder`. Nothing is downloaded.
 
-    Raises: UserError where there is neither an archive nor a stored copy.
+    Raises: UserError where the images are neither present nor stored.
     """
-    path = stored_path(source)
+    name = stored_name(source, folder)
+    if source == "folder":
+        folder = {**FOLDER, **folder}
+        stamp = folders.folder_stamp(**folder)
+        return store_images(name, stamp, lambda: folders.read_folder(**folder, progress=progress))
     if source == "drawn":
-        return _stored(path, drawn.FINGERPRINT, lambda: drawn.draw_sprites(progress))
-    found = find_archive(archive)
+        return store_images(name, drawn.FINGERPRINT, lambda: drawn.draw_sprites(progress))
+    if source == "digits":
+        return store_images(name, digits.DIGITS_STAMP, digits.read_digits)
+    if source == "mnist":
+        found, read, stamp_of = mnist.find_mnist(), mnist.read_mnist, mnist.mnist_stamp
+    else:
+        found, read = find_archive(archive), read_archive
+        stamp_of = lambda path: archive_stamp(archive_files(path))  # noqa: E731
     if found is not None:
-        stamp = archive_stamp(archive_files(found))
-        return _stored(path, stamp, lambda: read_archive(found, progress))
-    if path.exists():
-        return load_sprites(source)
-    raise UserError(
-        f"there are no 2D Sprites here: give --archive PATH ({ARCHIVE} or its extracted folder),"
-        f" put it into {paths.DATA / 'raw'}, or fetch it with --download"
-    )
+        return store_images(name, stamp_of(found), lambda: read(found, progress))
+    if stored_path(name).exists():
+        return load_images(name)
+    raise UserError(ABSENT[source].format(raw=paths.DATA / "raw"))
 
 
-def _stored(path: Path, stamp: str, make: Callable[[], Sprites]) -> Sprites:
-    arrays = cached(path, stamp, lambda: sprites_to_arrays(make()))
-    try:
-        return arrays_to_sprites(arrays)
-    except (KeyError, ValueError):
-        raise UserError(f"{path} is damaged: remove it, then run the same command again") from None
+def stored_name(source: str, folder: Mapping[str, object] = NO_FOLDER) -> str:
+    """The name that `load_images` knows the images by.
+
+    Raises: UserError for an unknown source, and where a folder is missing or not asked for.
+    """
+    if source == "folder" and "path" not in folder:
+        raise UserError("source 'folder' needs the path of your images: give --images PATH")
+    if source != "folder" and folder:
+        raise UserError(f"source '{source}' takes no folder of images: choose source 'folder'")
+    stored_path(source)
+    return folders.folder_source(**{**FOLDER, **folder}) if source == "folder" else source
 
 
 def exchanged_images(
-    sprites: Sprites, labels: np.ndarray, pose: np.ndarray
+    dataset: ImageSet, labels: np.ndarray, pose: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 60, 60, 3) uint8: characters with the attribute values `labels` (n, L) in a pose (n,).
+    """(n, H, H, 3) uint8: characters with the attribute values `labels` (n, L) in a pose (n,).
 
-    Source "drawn" draws every character. Source "sprites" has those of the archive: the others are
-    black. Also (n,) bool: which exist.
+    Source "drawn" draws every character. Other sources have some: the others are black. Also (n,)
+    bool: which exist.
     """
-    if sprites.source == "drawn":
+    if dataset.source == "drawn":
         return drawn.draw_images(labels, pose), np.ones(len(labels), dtype=bool)
-    number = {tuple(label): c for c, label in enumerate(sprites.labels.tolist())}
-    character = np.array([number.get(tuple(label), -1) for label in labels.tolist()], dtype=int)
-    exists = character >= 0
-    images = sprites.images[character * N_POSES + pose]
+    number = {tuple(label): c for c, label in enumerate(dataset.labels.tolist())}
+    character = np.array([number.get(tuple(label), UNKNOWN) for label in labels.tolist()], int)
+    index = np.where(character == UNKNOWN, UNKNOWN, dataset.image_at(character, pose))
+    exists = index != UNKNOWN
+    images = dataset.images[index]
     images[~exists] = 0
     return images, exists
 
@@ -92,12 +111,17 @@ def default_source(archive: str | Path | None = None) -> str:
     return "sprites" if find_archive(archive) or stored_path("sprites").exists() else "drawn"
 
 
+def default_split(source: str) -> str:
+    """ "image" for sources of a few characters, all of which are seen in training."""
+    return "image" if source in ("digits", "mnist") else "identity"
+
+
 def download_archive(
     mirrors: Sequence[str] = MIRRORS, progress: bool = True, timeout: float = 30
 ) -> Path:
     """Download the archive to `data/raw` from the first mirror that works.
 
-    `create_sprites` checks its content when it reads it.
+    `create_images` checks its content when it reads it.
 
     Raises: UserError that says why each mirror failed.
     """

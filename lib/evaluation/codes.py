@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from lib.data.image_set import ImageSet
 from lib.data.images import to_float
-from lib.data.sprites import Sprites
 from lib.method.losses import reparameterize
 from lib.method.networks import CycleVAE, Latents
 from lib.method.runs import Run
@@ -25,13 +25,13 @@ class Codes(NamedTuple):
     s: np.ndarray  # (N, S)
 
 
-def encode_all(run: Run, sprites: Sprites) -> Codes:
+def encode_all(run: Run, dataset: ImageSet) -> Codes:
     """The codes of all images, stored in the folder of the run until its model changes."""
     with open(run.folder / "model.pt", "rb") as file:
         stamp = hashlib.file_digest(file, "sha256").hexdigest()
 
     def encode() -> dict[str, np.ndarray]:
-        z_mu, z_logvar, s = encode_sprites(run.model, sprites)
+        z_mu, z_logvar, s = encode_dataset(run.model, dataset)
         generator = torch.Generator().manual_seed(run.seed)
         z = reparameterize(z_mu, z_logvar, torch.randn(z_mu.shape, generator=generator))
         return Codes(z_mu.numpy(), z.numpy(), s.numpy())._asdict()
@@ -40,11 +40,11 @@ def encode_all(run: Run, sprites: Sprites) -> Codes:
     return Codes(*(arrays[name] for name in Codes._fields))
 
 
-def encode_sprites(model: CycleVAE, sprites: Sprites) -> Latents:
+def encode_dataset(model: CycleVAE, dataset: ImageSet) -> Latents:
     """The codes of all images, on the CPU. Images that are equal to the bit are encoded once."""
-    _, first, inverse = np.unique(sprites.distinct, return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(dataset.distinct, return_index=True, return_inverse=True)
     parts = [
-        encode_images(model, sprites.images[some])
+        encode_images(model, dataset.images[some])
         for some in np.array_split(first, -(-len(first) // COPIED_AT_ONCE))
     ]
     return Latents(*(torch.cat(codes)[inverse] for codes in zip(*parts, strict=True)))

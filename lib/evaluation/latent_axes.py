@@ -3,7 +3,6 @@
 import numpy as np
 
 from lib.data.images import to_uint8
-from lib.data.sprites import SIZE
 from lib.evaluation.codes import Codes, subsample
 from lib.evaluation.swaps import decode_codes, image_errors
 from lib.method.networks import CycleVAE
@@ -31,7 +30,7 @@ def order_by_effect(model: CycleVAE, codes: Codes, images: np.ndarray, seed: int
 def along_axes(
     model: CycleVAE, z: np.ndarray, s: np.ndarray, axes: np.ndarray, ranges: np.ndarray
 ) -> np.ndarray:
-    """(A, STEPS, 60, 60, 3) uint8: decoded images while one of the `axes` (A,) of z moves.
+    """(A, STEPS, H, H, 3) uint8: decoded images while one of the `axes` (A,) of z moves.
 
     It moves from -ranges[axis] to ranges[axis]. The others keep the values of z (Z,); s is (S,).
     """
@@ -40,4 +39,4 @@ def along_axes(
         row[:, axis] = np.linspace(-ranges[axis], ranges[axis], STEPS)
     flat = moved.reshape(-1, len(z))
     images = to_uint8(decode_codes(model, flat, np.tile(s, (len(flat), 1))))
-    return images.reshape(len(axes), STEPS, SIZE, SIZE, 3)
+    return images.reshape(len(axes), STEPS, *images.shape[1:])

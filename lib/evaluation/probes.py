@@ -15,15 +15,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lib.config import HParams
-from lib.data.sprites import Sprites, bayes_ceiling
+from lib.data.image_set import UNKNOWN, ImageSet, bayes_ceiling
 from lib.evaluation.classifiers import fit_networks
 from lib.evaluation.codes import mean_and_std, subsample
 from lib.evaluation.intervals import TAIL, bootstrap_interval, share_interval
 from lib.evaluation.targets import (
     IDENTITY_TARGETS,
-    POSE_TARGETS,
     hides_attribute,
+    identity_labels,
+    pose_targets,
     probe_targets,
+    tells_identities_apart,
     unseen_cells,
     unseen_poses,
 )
@@ -50,44 +52,41 @@ class Probe(NamedTuple):
 
 
 def fit_all(
-    inputs: Mapping[str, np.ndarray], sprites: Sprites, splits: Splits, hp: HParams, seed: int
+    inputs: Mapping[str, np.ndarray], dataset: ImageSet, splits: Splits, hp: HParams, seed: int
 ) -> list[dict[str, object]]:
     """Every kind of probe, of every target, on each of the inputs (N, D): a `score` each.
 
     IDENTITY_TARGETS are tested on unseen poses, all others on unseen identities. There the
-    identity is also named by its attributes (kind "attributes"). In LEAKING_CODES the identity is
-    tested on unseen cells, too. `chosen` marks the kind that validation images chose. For s,
+    identity is also named by its attributes (kind "attributes"), where these tell all identities
+    apart. In LEAKING_CODES the identity is tested on unseen cells, too. Where poses are not known,
+    images take their place. `chosen` marks the kind that validation images chose. For s,
     `from_hiding` is the accuracy of who knows only whether an image hides an attribute.
     """
-    targets = probe_targets(sprites)
-    seen = [name for name in targets if name in IDENTITY_TARGETS]
-    other = [name for name in targets if name not in IDENTITY_TARGETS]
-    leaking = [code for code in inputs if code in LEAKING_CODES]
-    parts = {
-        "unseen poses": (seen, inputs, unseen_poses(sprites, seed), sprites.pose),
-        "unseen cells": (["identity"], leaking, unseen_cells(sprites, seed), sprites.outfit),
-        "unseen identities": (other, inputs, splits, sprites.outfit),
-    }
+    targets, poses = probe_targets(dataset), pose_targets(dataset)
+    parts = _parts(list(inputs), list(targets), dataset, splits, seed)
     # probes of a target and a code; those of the identity see two splits, and the attributes
     attempts = {name: len(KINDS) for name in targets} | {"identity": 2 * len(KINDS) + 1}
     ceilings = {}
     for split, (names, codes, part, cluster) in parts.items():
         test = subsample(part["test"], 2 * hp.probe_images, seed)
         parts[split] = names, codes, {**part, "test": test}, cluster
-        distinct = sprites.distinct[test]
+        distinct = dataset.distinct[test]
         ceilings[split] = {name: bayes_ceiling(distinct, y[test]) for name, y in targets.items()}
-    test = parts["unseen identities"][2]["test"]
-    hides = hides_attribute(sprites)[test]
-    from_hiding = {name: bayes_ceiling(hides, targets[name][test]) for name in POSE_TARGETS}
+    from_hiding = {}
+    if poses:
+        test = parts["unseen identities"][2]["test"]
+        hides = hides_attribute(dataset)[test]
+        from_hiding = {name: bayes_ceiling(hides, pose[test]) for name, pose in poses.items()}
 
     def fit_code(item: tuple[str, str]) -> list[dict[str, object]]:
         split, code = item
         names, _, part, cluster = parts[split]
         test, asked = part["test"], {name: targets[name] for name in names}
         entries = []
-        for name, kind, probe, chosen in _fit_kinds(inputs[code], asked, part, sprites, hp, seed):
+        for name, kind, probe, chosen in _fit_kinds(inputs[code], asked, part, dataset, hp, seed):
             entry = {"code": code, "target": name, "kind": kind, "split": split}
             entry |= {"chosen": chosen, "ceiling": ceilings[split][name]}
+            entry["holder"] = "z" if name in poses else "s"  # the code that should hold it
             if code == "s" and name in from_hiding:
                 entry["from_hiding"] = from_hiding[name]
             entries.append(entry | score(probe, targets[name], test, cluster, attempts[name]))
@@ -98,11 +97,42 @@ def fit_all(
     return [entry for entries in found for entry in entries]
 
 
+def identity_split(dataset: ImageSet, splits: Splits, seed: int) -> Splits:
+    """Where a probe of the identity is trained and tested: on images of all identities.
+
+    These are `splits` where they show all identities, as a split by image does, else
+    `unseen_poses`.
+    """
+    identities = (dataset.identity[splits[part]] for part in ("test", "train"))
+    return splits if np.isin(*identities).any() else unseen_poses(dataset, seed)
+
+
+def _parts(
+    codes: list[str], targets: list[str], dataset: ImageSet, splits: Splits, seed: int
+) -> dict[str, tuple[list[str], list[str], Splits, np.ndarray]]:
+    """{split: (targets, codes, image indices of its parts, cluster (N,) of each image)}."""
+    seen = [name for name in targets if name in IDENTITY_TARGETS]
+    other = [name for name in targets if name not in IDENTITY_TARGETS]
+    leaking = [code for code in codes if code in LEAKING_CODES]
+    images, part = np.arange(len(dataset.images)), identity_split(dataset, splits, seed)
+    if part is splits:
+        return {"unseen images": ([*seen, *other], codes, splits, images)}
+    if not dataset.has_truth:
+        more = {"unseen identities": (other, codes, splits, dataset.cluster)} if other else {}
+        return {"unseen images": (seen, codes, part, images), **more}
+    known = {name: part[dataset.pose[part] != UNKNOWN] for name, part in splits.items()}
+    return {
+        "unseen poses": (seen, codes, part, dataset.pose),
+        "unseen cells": (["identity"], leaking, unseen_cells(dataset, seed), dataset.cluster),
+        "unseen identities": (other, codes, known, dataset.cluster),
+    }
+
+
 def _fit_kinds(
     x: np.ndarray,
     targets: Mapping[str, np.ndarray],
     splits: Splits,
-    sprites: Sprites,
+    dataset: ImageSet,
     hp: HParams,
     seed: int,
 ) -> list[tuple[str, str, Probe, bool]]:
@@ -115,8 +145,8 @@ def _fit_kinds(
     found = [
         (name, kind, probes[kind][name], kind == best[name]) for name in targets for kind in KINDS
     ]
-    if "identity" not in targets:
-        joint = by_attributes(sprites, {name: probes[best[name]][name] for name in targets})
+    if "identity" not in targets and tells_identities_apart(dataset):
+        joint = by_attributes(dataset, {name: probes[best[name]][name] for name in targets})
         found.append(("identity", "attributes", joint, False))
     return found
 
@@ -215,15 +245,15 @@ def score(
     }
 
 
-def by_attributes(sprites: Sprites, probes: Mapping[str, Probe]) -> Probe:
+def by_attributes(dataset: ImageSet, probes: Mapping[str, Probe]) -> Probe:
     """The identity from the probes of its attributes, as if these were independent given the code.
 
     It can name an identity that no probe has seen. So it finds leakage that a classifier of
     hundreds of identities is too weak to find.
     """
-    names = sprites.attributes[:-1]
-    labels = np.unique(sprites.labels[:, :-1], axis=0)  # in the order of `Sprites.identity`
-    joint = sum(probes[name].log_posterior[:, labels[:, k]] for k, name in enumerate(names))
+    labels = identity_labels(dataset)
+    names = list(labels)
+    joint = sum(probes[name].log_posterior[:, value] for name, value in labels.items())
     log_posterior = F.log_softmax(torch.from_numpy(joint), dim=1).numpy()
     loss = sum(probes[name].validation_cross_entropy for name in names)
     train = np.concatenate([probes[name].train for name in names])

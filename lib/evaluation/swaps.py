@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from lib.config import HParams
+from lib.data.image_set import UNKNOWN, ImageSet
 from lib.data.images import to_float
 from lib.data.sources import exchanged_images
-from lib.data.sprites import ACTIONS, N_POSES, POSES, VIEWS, Sprites
 from lib.evaluation.codes import Codes
 from lib.evaluation.intervals import (
     bootstrap_interval,
@@ -24,15 +24,18 @@ from lib.evaluation.intervals import (
     share_interval,
 )
 from lib.method.networks import CycleVAE
+from lib.system.errors import UserError
 from lib.system.optimizers import Adam
 
 CHUNK = 500  # images decoded or compared at once
+EMPTY_DRAWS = 100  # in a row, after which there is no swap
 SSIM_IMAGES = 1_000  # images of which the structural similarity is taken
 MONITORED_SWAPS = 500  # at most; a fifth of hp.swap_samples in a small run
 CODE_RATE = 0.05  # of Adam, for the best codes of an image
 CODE_STEPS = 1_000  # at most
 CONVERGED = 0.01, 50  # the error falls by less than this share in so many steps
 PART_PIXELS = 3  # a part that shows in fewer is not scored
+MOST_VALUES = 8  # of a factor of poses that errors are shown by
 SEVERAL = 4  # images of a character whose mean s is also tried
 
 Predict = Callable[[slice], Tensor]  # images (B, 3, H, W) of a part of the swaps or targets
@@ -43,7 +46,8 @@ class Swaps(NamedTuple):
 
     s_image: np.ndarray  # (n,) gives s
     z_image: np.ndarray  # (n,) gives z
-    target: np.ndarray  # (n,) the true image: the character of s_image in the pose of z_image
+    # (n,) the true image: the character of s_image in the pose of z_image; UNKNOWN where none is
+    target: np.ndarray
 
     def first(self, n: int) -> "Swaps":
         return Swaps(*(index[:n] for index in self))
@@ -53,13 +57,13 @@ class Swaps(NamedTuple):
         """The same true images, each with its own s and z."""
         return Swaps(self.target, self.target, self.target)
 
-    def outfits(self, sprites: Sprites) -> tuple[np.ndarray, np.ndarray]:
+    def clusters(self, dataset: ImageSet) -> tuple[np.ndarray, np.ndarray]:
         """(n,) each: of the image that gives s, and of the one that gives z."""
-        return sprites.outfit[self.s_image], sprites.outfit[self.z_image]
+        return dataset.cluster[self.s_image], dataset.cluster[self.z_image]
 
 
 def sample_swaps(
-    sprites: Sprites, split: np.ndarray, n: int, seed: int, z_split: np.ndarray | None = None
+    dataset: ImageSet, split: np.ndarray, n: int, seed: int, z_split: np.ndarray | None = None
 ) -> Swaps:
     """n swaps of different identities and poses among the images with indices `split`.
 
@@ -67,14 +71,25 @@ def sample_swaps(
     """
     rng = np.random.default_rng(seed)
     z_split = split if z_split is None else z_split
-    s, z = np.empty(0, np.int64), np.empty(0, np.int64)
-    while len(s) < n:
+    if dataset.has_truth:
+        split, z_split = (part[dataset.pose[part] != UNKNOWN] for part in (split, z_split))
+    left = EMPTY_DRAWS if len(split) and len(z_split) else 0
+    found = Swaps(*np.empty((3, 0), np.int64))
+    while len(found.target) < n:
+        if left == 0:
+            raise UserError(
+                "no two images can be swapped in a part of the data: give more identities, or more"
+                " poses that they share"
+            )
         a, b = rng.choice(split, size=2 * n), rng.choice(z_split, size=2 * n)
-        differ = sprites.identity[a] != sprites.identity[b]
-        differ &= sprites.pose[a] != sprites.pose[b]
-        s, z = np.append(s, a[differ]), np.append(z, b[differ])
-    s, z = s[:n], z[:n]
-    return Swaps(s, z, sprites.character[s] * N_POSES + sprites.pose[z])
+        target = dataset.image_at(dataset.character[a], dataset.pose[b])
+        kept = dataset.identity[a] != dataset.identity[b]
+        if dataset.has_truth:
+            kept &= (dataset.pose[a] != dataset.pose[b]) & (target != UNKNOWN)
+        left = EMPTY_DRAWS if kept.any() else left - 1
+        drawn = (index[kept] for index in (a, b, target))
+        found = Swaps(*map(np.append, found, drawn))
+    return found.first(n)
 
 
 def reconstruction_swaps(split: np.ndarray, n: int, seed: int) -> Swaps:
@@ -84,23 +99,26 @@ def reconstruction_swaps(split: np.ndarray, n: int, seed: int) -> Swaps:
 
 
 def validation_swaps(
-    sprites: Sprites, validation: np.ndarray, hp: HParams, seed: int
+    dataset: ImageSet, validation: np.ndarray, hp: HParams, seed: int
 ) -> dict[str, Swaps]:
-    """The swaps and reconstructions that a training is measured on as it goes."""
+    """The swaps and reconstructions that a training is measured on as it goes.
+
+    Without known poses, there are reconstructions alone.
+    """
     n = min(MONITORED_SWAPS, hp.swap_samples // 5)
-    return {
-        "validation_swap": sample_swaps(sprites, validation, n, seed),
-        "validation_reconstruction": reconstruction_swaps(validation, n, seed),
-    }
+    watched = {"validation_reconstruction": reconstruction_swaps(validation, n, seed)}
+    if dataset.has_truth:
+        watched = {"validation_swap": sample_swaps(dataset, validation, n, seed), **watched}
+    return watched
 
 
 def swap_monitor(
-    sprites: Sprites, watched: dict[str, Swaps]
+    dataset: ImageSet, watched: dict[str, Swaps]
 ) -> Callable[[CycleVAE], dict[str, float]]:
     """The `monitor` of `lib.method.training.fit`: the MSE of each of the `watched` swaps."""
 
     def monitor(model: CycleVAE) -> dict[str, float]:
-        errors = {name: swap_error(model, sprites, swaps) for name, swaps in watched.items()}
+        errors = {name: swap_error(model, dataset, swaps) for name, swaps in watched.items()}
         return {name: summarize(error)["mse"] for name, error in errors.items()}
 
     return monitor
@@ -114,9 +132,9 @@ def decode_codes(model: CycleVAE, z: np.ndarray, s: np.ndarray) -> Tensor:
     return model.decode(*codes).clamp(0, 1).cpu()
 
 
-def true_images(sprites: Sprites, index: np.ndarray) -> Predict:
+def true_images(dataset: ImageSet, index: np.ndarray) -> Predict:
     """The images with the indices `index`."""
-    return lambda part: to_float(sprites.images[index[part]])
+    return lambda part: to_float(dataset.images[index[part]])
 
 
 def in_chunks(n: int) -> list[slice]:
@@ -136,32 +154,36 @@ def swap_predictor(
     return lambda part: decode_codes(model, z[part], s[part])
 
 
-def several_s_images(swaps: Swaps, seed: int) -> np.ndarray:
-    """(n, SEVERAL) the image that gives s, and others of its character, none of them the target."""
-    order = np.random.default_rng(seed).random((len(swaps.target), N_POSES))
-    rows = np.arange(len(order))
-    for taken in (swaps.s_image, swaps.target):
-        order[rows, taken % N_POSES] = 1  # after all others
-    others = np.argsort(order, axis=1)[:, : SEVERAL - 1]
-    first = swaps.s_image[:, None]
-    return np.concatenate([first, first // N_POSES * N_POSES + others], axis=1)
+def several_s_images(dataset: ImageSet, swaps: Swaps, seed: int) -> np.ndarray:
+    """(n, SEVERAL) the image that gives s, and others of its character, none of them the target.
+
+    Where there are too few others, the first comes again.
+    """
+    members = dataset.members(np.arange(len(dataset.images)))
+    images, first = members[dataset.character[swaps.s_image]], swaps.s_image[:, None]
+    order = np.random.default_rng(seed).random(images.shape)
+    order[(images == first) | (images == swaps.target[:, None])] = 1  # after all others
+    order[images == UNKNOWN] = 1
+    chosen = np.argsort(order, axis=1)[:, : SEVERAL - 1]
+    others = np.take_along_axis(np.where(order == 1, first, images), chosen, axis=1)
+    return np.concatenate([first, others], axis=1)
 
 
 @torch.no_grad()
-def swap_error(model: CycleVAE, sprites: Sprites, swaps: Swaps) -> np.ndarray:
+def swap_error(model: CycleVAE, dataset: ImageSet, swaps: Swaps) -> np.ndarray:
     """`image_errors` (n, 3) of each swap. It encodes only the images of these swaps."""
     device = next(model.parameters()).device
 
     def predict(part: slice) -> Tensor:
-        images = (sprites.images[index[part]] for index in (swaps.z_image, swaps.s_image))
+        images = (dataset.images[index[part]] for index in (swaps.z_image, swaps.s_image))
         return model.transfer(*(to_float(x, device) for x in images)).clamp(0, 1).cpu()
 
-    return errors_in_chunks(sprites, swaps, predict)
+    return errors_in_chunks(dataset, swaps, predict)
 
 
-def errors_in_chunks(sprites: Sprites, swaps: Swaps, predict: Predict) -> np.ndarray:
+def errors_in_chunks(dataset: ImageSet, swaps: Swaps, predict: Predict) -> np.ndarray:
     """`image_errors` (n, 3) of each predicted swap."""
-    truth = true_images(sprites, swaps.target)
+    truth = true_images(dataset, swaps.target)
     parts = in_chunks(len(swaps.target))
     return np.concatenate([image_errors(predict(part), truth(part)) for part in parts])
 
@@ -194,11 +216,11 @@ def summarize(errors: np.ndarray) -> dict[str, float]:
 
 
 def swap_scores(
-    sprites: Sprites, swaps: Swaps, predict: Predict
+    dataset: ImageSet, swaps: Swaps, predict: Predict
 ) -> tuple[dict[str, object], np.ndarray]:
     """The score of predicted swaps, and their `image_errors` (n, 3).
 
-    The score is `summarize` with `ci95`, the 95 % interval of the MSE over both outfits of a swap,
+    The score is `summarize` with `ci95`, the 95 % interval of the MSE over both clusters of a swap,
     and with `ssim`, the mean over the first SSIM_IMAGES swaps.
 
     Source: SSIM, Wang et al. (IEEE TIP 2004); 1 is equal.
@@ -206,60 +228,63 @@ def swap_scores(
     # here, because torchmetrics would add seconds to the start of every training
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    errors = errors_in_chunks(sprites, swaps, predict)
+    errors = errors_in_chunks(dataset, swaps, predict)
     first = slice(0, SSIM_IMAGES)
     shown = predict(first).contiguous(memory_format=torch.channels_last)
-    true = to_float(sprites.images[swaps.target[first]])
+    true = to_float(dataset.images[swaps.target[first]])
     ssim = float(structural_similarity_index_measure(shown, true, data_range=1.0))
-    interval = bootstrap_interval(errors[:, 0], *swaps.outfits(sprites))
+    interval = bootstrap_interval(errors[:, 0], *swaps.clusters(dataset))
     return {**summarize(errors), "ci95": interval, "ssim": ssim}, errors
 
 
 def paired_gain(
-    sprites: Sprites, swaps: Swaps, errors: np.ndarray, reference: np.ndarray
+    dataset: ImageSet, swaps: Swaps, errors: np.ndarray, reference: np.ndarray
 ) -> dict[str, object]:
     """{db, ci95}: by how many dB the swaps beat a reference on the same swaps.
 
-    `errors` and `reference` are `image_errors` (n, 3). The interval is over outfits.
+    `errors` and `reference` are `image_errors` (n, 3). The interval is over clusters.
     """
     error, other = errors[:, 0], reference[:, 0]
-    interval = gain_interval(error, other, *swaps.outfits(sprites))
+    interval = gain_interval(error, other, *swaps.clusters(dataset))
     return {"db": float(gain(error.mean(), other.mean())), "ci95": interval}
 
 
-def training_distance(sprites: Sprites, train: np.ndarray) -> list[str]:
+def training_distance(dataset: ImageSet, train: np.ndarray) -> list[str]:
     """For each identity, how the most similar identity of `train` differs from it.
 
-    That is "skin alone", or the number of attributes that differ, without the weapon.
+    That is the number of attributes that differ, of those that twins share. "skin alone" names the
+    one that differs where the two are of one cluster.
     """
-    _, first = np.unique(sprites.character_identity, return_index=True)
-    labels = sprites.labels[first, :-1]
-    known = labels[np.unique(sprites.identity[train])]
-    skin = sprites.attributes.index("skin")
+    _, first = np.unique(dataset.character_identity, return_index=True)
+    columns = np.flatnonzero(dataset.identity_attributes)
+    labels = dataset.labels[first][:, columns]
+    known = labels[np.unique(dataset.identity[train])]
     found = []
     for label in labels:
         differs = known != label
         count = differs.sum(axis=1)
-        skin_alone = (count == 1) & differs[:, skin]
-        name = "1 attribute" if count.min() == 1 else f"{count.min()} attributes"
-        found.append("skin alone" if count.min() == 1 and skin_alone.any() else name)
+        fewest = int(count.min())
+        alone = columns[differs[count == 1].any(axis=0)] if fewest == 1 else []
+        varied = [dataset.attributes[k] for k in alone if not dataset.cluster_attributes[k]]
+        name = f"{fewest} attribute" if fewest == 1 else f"{fewest} attributes"
+        found.append(f"{varied[0]} alone" if varied else name)
     return found
 
 
 def swap_error_by_distance(
-    sprites: Sprites, train: np.ndarray, swaps: Swaps, errors: np.ndarray
+    dataset: ImageSet, train: np.ndarray, swaps: Swaps, errors: np.ndarray
 ) -> dict[str, dict[str, object]]:
     """{distance: errors, identities} by the `training_distance` of the character A."""
-    s_identity = sprites.identity[swaps.s_image]
-    distance = np.array(training_distance(sprites, train))[s_identity]
+    s_identity = dataset.identity[swaps.s_image]
+    distance = np.array(training_distance(dataset, train))[s_identity]
     found = {}
-    for name in sorted(set(distance), key=lambda name: (name != "skin alone", name)):
+    for name in sorted(set(distance), key=lambda name: ("alone" not in name, name)):
         here = distance == name
         found[name] = {**summarize(errors[here]), "identities": len(np.unique(s_identity[here]))}
     return found
 
 
-def part_scores(sprites: Sprites, swaps: Swaps, predict: Predict) -> dict[str, dict[str, object]]:
+def part_scores(dataset: ImageSet, swaps: Swaps, predict: Predict) -> dict[str, dict[str, object]]:
     """{attribute: {score, ci95, n}}: is the part of A or that of B in the predicted swaps?
 
     For each attribute in which A and B differ, the true image is compared with that of the
@@ -267,19 +292,19 @@ def part_scores(sprites: Sprites, swaps: Swaps, predict: Predict) -> dict[str, d
     count. The score is the share of swaps that are nearer to A there: 1 is right, 0 means that the
     part comes with z. A swap counts where such a character exists and PART_PIXELS differ.
     """
-    a, b = (sprites.labels[sprites.character[index]] for index in (swaps.s_image, swaps.z_image))
+    a, b = (dataset.labels[dataset.character[index]] for index in (swaps.s_image, swaps.z_image))
     nearer = np.full(a.shape, np.nan)
     for part in in_chunks(len(a)):
         predicted = predict(part).permute(0, 2, 3, 1).numpy() * 255
-        true = sprites.images[swaps.target[part]].astype(np.float32)
+        true = dataset.images[swaps.target[part]].astype(np.float32)
         for k in range(a.shape[1]):
             rows = np.flatnonzero(a[part, k] != b[part, k])
             if len(rows) == 0:
                 continue
             exchanged = a[part][rows]
             exchanged[:, k] = b[part][rows, k]
-            pose = sprites.pose[swaps.target[part][rows]]
-            other, exists = exchanged_images(sprites, exchanged, pose)
+            pose = dataset.pose[swaps.target[part][rows]]
+            other, exists = exchanged_images(dataset, exchanged, pose)
             differ = (other != true[rows]).any(axis=-1)
             to_true, to_other = (
                 (np.square(predicted[rows] - image).sum(axis=-1) * differ).sum(axis=(1, 2))
@@ -288,53 +313,54 @@ def part_scores(sprites: Sprites, swaps: Swaps, predict: Predict) -> dict[str, d
             scored = exists & (differ.sum(axis=(1, 2)) >= PART_PIXELS)
             nearer[part.start + rows[scored], k] = (to_true < to_other)[scored]
 
-    outfits = swaps.outfits(sprites)
+    clusters = swaps.clusters(dataset)
     found = {}
-    for name, right in zip(sprites.attributes, nearer.T, strict=True):
+    for name, right in zip(dataset.attributes, nearer.T, strict=True):
         if (here := ~np.isnan(right)).any():
             score = right[here] == 1
-            interval = share_interval(score, *(outfit[here] for outfit in outfits))
+            interval = share_interval(score, *(cluster[here] for cluster in clusters))
             found[name] = {"score": float(score.mean()), "ci95": interval, "n": int(here.sum())}
     return found
 
 
 def swap_error_by_attribute(
-    sprites: Sprites, swaps: Swaps, errors: np.ndarray
+    dataset: ImageSet, swaps: Swaps, errors: np.ndarray
 ) -> dict[str, dict[str, object]]:
     """{attribute: {differs, same, ratio, ci95}}: errors where A and B differ in it, and where not.
 
-    `ratio` is that of the two MSEs, with its 95 % interval over outfits. An attribute in which
+    `ratio` is that of the two MSEs, with its 95 % interval over clusters. An attribute in which
     all or none of the swaps differ is left out.
     """
-    outfits = swaps.outfits(sprites)
-    a, b = (sprites.labels[sprites.character[image]] for image in (swaps.s_image, swaps.z_image))
+    clusters = swaps.clusters(dataset)
+    a, b = (dataset.labels[dataset.character[image]] for image in (swaps.s_image, swaps.z_image))
     found = {}
-    for name, differs in zip(sprites.attributes, (a != b).T, strict=True):
+    for name, differs in zip(dataset.attributes, (a != b).T, strict=True):
         if differs.any() and not differs.all():
             apart, same = summarize(errors[differs]), summarize(errors[~differs])
-            interval = ratio_interval(errors[:, 0], differs, *outfits)
+            interval = ratio_interval(errors[:, 0], differs, *clusters)
             ratio = apart["mse"] / same["mse"]
             found[name] = {"differs": apart, "same": same, "ratio": ratio, "ci95": interval}
     return found
 
 
 def swap_error_by_pose(
-    sprites: Sprites, images: np.ndarray, errors: np.ndarray
+    dataset: ImageSet, images: np.ndarray, errors: np.ndarray
 ) -> dict[str, dict[str, dict[str, float]]]:
     """{"action" or "view": {name: errors}} by the pose of one image (n,) of each swap."""
-    pose = POSES[sprites.pose[images]]
-    return {
-        factor: {
-            name: summarize(errors[pose[factor] == k])
-            for k, name in enumerate(names)
-            if (pose[factor] == k).any()
-        }
-        for factor, names in (("action", ACTIONS), ("view", VIEWS))
-    }
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for factor, (of_pose, names) in dataset.factors.items():
+        value = of_pose[dataset.pose[images]]
+        if len(names) <= MOST_VALUES:
+            found[factor] = {
+                name: summarize(errors[value == k])
+                for k, name in enumerate(names)
+                if (value == k).any()
+            }
+    return found
 
 
 def best_error(
-    model: CycleVAE, sprites: Sprites, codes: Codes, swaps: Swaps
+    model: CycleVAE, dataset: ImageSet, codes: Codes, swaps: Swaps
 ) -> tuple[np.ndarray, dict[str, object]]:
     """`image_errors` (n, 3) with s and z optimised for each target, starting from the swap.
 
@@ -342,7 +368,7 @@ def best_error(
     error fell by less than CONVERGED before CODE_STEPS were over.
     """
     device = next(model.parameters()).device
-    true = to_float(sprites.images[swaps.target], device)
+    true = to_float(dataset.images[swaps.target], device)
     starts = codes.z_mu[swaps.z_image], codes.s[swaps.s_image]
     best = [torch.from_numpy(code).to(device).requires_grad_() for code in starts]
     optimizer = Adam(best, lr=CODE_RATE)
@@ -360,24 +386,12 @@ def best_error(
     return image_errors(images, true.cpu()), {"steps": len(errors), "converged": converged}
 
 
-def nearest_pose_error(images: Tensor, sprites: Sprites, characters: np.ndarray) -> np.ndarray:
+def nearest_pose_error(images: Tensor, dataset: ImageSet, characters: np.ndarray) -> np.ndarray:
     """`image_errors` (n, 3) against the nearest true image, in any pose, of each character (n,)."""
     errors = []
     for image, character in zip(images, characters, strict=True):
-        true = to_float(sprites.images[character * N_POSES : (character + 1) * N_POSES])
+        true = to_float(dataset.images[dataset.images_of(character)])
         difference = (true - image).flatten(1)
         best = int(difference.square().sum(dim=1).argmin())
         errors.append(image_errors(image[None], true[best : best + 1])[0])
     return np.array(errors)
-
-
-def match_score(sprites: Sprites, matches: Tensor | None) -> float | None:
-    """The share of matched pairs (C, K) that show the same pose, by labels unused in training."""
-    if matches is None:
-        return None
-    is_match = matches >= 0
-    prototype = np.broadcast_to(np.arange(matches.shape[1]), matches.shape)[is_match]
-    counts = np.zeros((matches.shape[1], N_POSES))
-    np.add.at(counts, (prototype, sprites.pose[matches[is_match]]), 1)
-    members = counts.sum(axis=1)
-    return float((counts * (counts - 1)).sum() / (members * (members - 1)).sum())

@@ -6,7 +6,7 @@ pose. Then z of b and s of a must decode to a. Matches are found once, as self-l
 classes (Asano et al., ICLR 2020), and need no trained network. They assume that characters appear
 in about the same poses, each at most once. No pose labels and no pairs are given.
 
-C characters, N_POSES images of each; K prototypes of poses; D features.
+C characters of M images at most; K prototypes of poses; D features.
 """
 
 import numpy as np
@@ -17,26 +17,27 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from lib.config import HParams
+from lib.data.image_set import UNKNOWN
 from lib.data.shapes import features
-from lib.data.sprites import N_POSES
 
 ROUNDS = 2  # of joining all characters; more change nothing
 COMPARED_PAIRS = 64  # of characters of two groups that are joined, at most
 
 
-def find_matches(images: np.ndarray, valid: Tensor, hp: HParams, seed: int) -> Tensor:
-    """Match the images (N, 60, 60, 3) that `valid` (C, N_POSES) admits.
+def find_matches(images: np.ndarray, members: Tensor, hp: HParams, seed: int) -> Tensor:
+    """Match those of the images (N, H, H, 3) that `members` (C, M) names.
 
-    Returns: (C, K) int64, the image of each character at each prototype, -1 where it has none.
+    Returns: (C, K) int64, the image of each character at each prototype, UNKNOWN where it has none.
     """
-    rng = np.random.default_rng(seed)
-    characters = rng.permutation(np.flatnonzero(valid.numpy().any(axis=1)))[: hp.match_characters]
-    index = [character * N_POSES + np.flatnonzero(valid[character]) for character in characters]
-    index.sort(key=len, reverse=True)  # the first has an image for every prototype
+    rng, present = np.random.default_rng(seed), members.numpy() != UNKNOWN
+    characters = rng.permutation(np.flatnonzero(present.any(axis=1)))[: hp.match_characters]
+    # the first has an image for every prototype
+    characters = sorted(characters, key=lambda c: -np.count_nonzero(present[c]))
+    index = [members[c].numpy()[present[c]] for c in characters]
     places = match(features(images[rows] for rows in index))
-    matches = torch.full((len(valid), len(index[0])), -1)
-    for rows, place in zip(index, places, strict=True):
-        matches[rows[0] // N_POSES, place] = torch.from_numpy(rows)
+    matches = torch.full((len(members), len(index[0])), UNKNOWN)
+    for character, rows, place in zip(characters, index, places, strict=True):
+        matches[character, place] = torch.from_numpy(rows)
     return matches
 
 

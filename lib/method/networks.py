@@ -1,10 +1,12 @@
-"""The networks (Jha et al., ECCV 2018, section 3), in two architectures.
+"""The networks (Jha et al., ECCV 2018, section 3), in three architectures.
 
-- "published" (Chetan and Joshi, 2020): 5x5 convolutions, 4x4 transposed convolutions.
+- "published" (Chetan and Joshi, 2020): 5x5 convolutions, 4x4 transposed convolutions, for images
+  of 60x60 pixels alone.
 - "dense" (ours): residual perceptrons that see images as coordinates on principal components
   (`lib.data.components`), because sprites are aligned, and a CPU is fast at matrix products.
+- "conv" (ours): 3x3 convolutions, for larger images.
 
-B images, Z = hp.z_dim, S = hp.s_dim; images are (B, 3, 60, 60) in [0, 1]. The encoder and the
+B images, Z = hp.z_dim, S = hp.s_dim; images are (B, 3, H, H) in [0, 1]. The encoder and the
 decoder work on (B, ...) pixels or coordinates; `CycleVAE` takes and gives images.
 """
 
@@ -16,7 +18,9 @@ from torch import Tensor, nn
 
 from lib.config import HParams
 from lib.data.components import AllPixels, PrincipalComponents
-from lib.data.sprites import SIZE
+from lib.system.errors import UserError
+
+PUBLISHED_SIZE = 60  # pixels of each side
 
 
 class Latents(NamedTuple):
@@ -28,17 +32,16 @@ class Latents(NamedTuple):
 
 
 class CycleVAE(nn.Module):
-    def __init__(self, hp: HParams, size: int = SIZE) -> None:
+    def __init__(self, hp: HParams, size: int = PUBLISHED_SIZE) -> None:
         super().__init__()
-        build = published_networks if hp.architecture == "published" else dense_networks
-        self.components, self.encoder, self.decoder = build(hp, size)
+        self.components, self.encoder, self.decoder = BUILDERS[hp.architecture](hp, size)
         self.background_level = hp.background_level
 
     def encode(self, x: Tensor) -> Latents:
         return self.encoder(self.components(x))
 
     def decode(self, z: Tensor, s: Tensor) -> Tensor:
-        """Images (B, 3, 60, 60), near [0, 1] but not clamped; dark pixels are background, so 0."""
+        """Images (B, 3, H, H), near [0, 1] but not clamped; dark pixels are background, so 0."""
         x = self.components.image(self.decoder(z, s))
         if not self.background_level:
             return x
@@ -92,7 +95,12 @@ class ModulatedDecoder(Decoder):
 
 
 def published_networks(hp: HParams, size: int) -> tuple[AllPixels, Encoder, Decoder]:
-    """For images of 60x60 pixels alone."""
+    """Raises UserError where images do not have 60x60 pixels."""
+    if size != PUBLISHED_SIZE:
+        raise UserError(
+            f"the published networks take images of {PUBLISHED_SIZE}x{PUBLISHED_SIZE} pixels, not"
+            f" {size}x{size}: set architecture to dense or conv"
+        )
     encoder: list[nn.Module] = []  # 60 -> 29 -> 14 -> 6 -> 2 pixels
     for c_in, c_out in pairwise([3, 16, 32, 64, 128]):
         encoder += [nn.Conv2d(c_in, c_out, 5, stride=2, padding=1), _norm(c_out, hp), nn.ReLU()]
@@ -127,6 +135,36 @@ def dense_networks(hp: HParams, size: int) -> tuple[PrincipalComponents, Encoder
     )
 
 
+def conv_networks(hp: HParams, size: int) -> tuple[AllPixels, Encoder, Decoder]:
+    """Patches of 4x4 pixels, then convolutions to 4x4 places; back by PixelShuffle.
+
+    Source: PixelShuffle, Shi et al. (CVPR 2016); GroupNorm, Wu and He (ECCV 2018).
+    """
+    side, channels = -(-size // 4), [32]
+    encoder = [nn.ZeroPad2d((0, -size % 4) * 2), nn.PixelUnshuffle(4), *conv_layer(48, 32)]
+    while side > 4:
+        channels.append(min(2 * channels[-1], 128))
+        encoder += conv_layer(*channels[-2:], stride=2)
+        side = -(-side // 2)
+    n_features = channels[-1] * side**2
+    decoder = [dense_layer(1024, n_features), nn.Unflatten(1, (channels[-1], side, side))]
+    for c_out, c_in in reversed(list(pairwise(channels))):
+        decoder += [*conv_layer(c_in, 4 * c_out), nn.PixelShuffle(2)]
+    excess = 4 * side * 2 ** (len(channels) - 1) - size  # pixels of the last layer, which cuts them
+    decoder += [nn.Conv2d(32, 48, 3, padding=1), nn.PixelShuffle(4), nn.ZeroPad2d((0, -excess) * 2)]
+    z_features, s_features = dense_layer(hp.z_dim, 512), dense_layer(hp.s_dim, 512)
+    return (
+        AllPixels(),
+        Encoder(nn.Sequential(*encoder), n_features, hp),
+        ModulatedDecoder(z_features, s_features, nn.Sequential(*decoder), width=512),
+    )
+
+
+def conv_layer(c_in: int, c_out: int, stride: int = 1) -> list[nn.Module]:
+    convolution = nn.Conv2d(c_in, c_out, 3, stride=stride, padding=1)
+    return [convolution, nn.GroupNorm(8, c_out), nn.ReLU()]
+
+
 def dense_layer(n_in: int, n_out: int) -> nn.Sequential:
     """ReLU(LayerNorm(W h + b)) (Ba et al., 2016)."""
     return nn.Sequential(nn.Linear(n_in, n_out), nn.LayerNorm(n_out), nn.ReLU())
@@ -146,3 +184,6 @@ class ResidualLayer(nn.Module):
 def _norm(channels: int, hp: HParams) -> nn.Module:
     """Normalises each image alone, so a code does not depend on the rest of the batch."""
     return nn.InstanceNorm2d(channels) if hp.norm == "instance" else nn.GroupNorm(8, channels)
+
+
+BUILDERS = {"published": published_networks, "dense": dense_networks, "conv": conv_networks}

@@ -15,11 +15,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lib.config import HParams
-from lib.data.sprites import Sprites
-from lib.method.networks import CycleVAE
+from lib.data.image_set import ImageSet
+from lib.method.networks import PUBLISHED_SIZE, CycleVAE
 from lib.method.parallel import Share, mean_over_processes
 from lib.method.rivals.learner import Parts
 from lib.method.schedules import learning_rate
+from lib.system import paths
 from lib.system.errors import UserError
 from lib.system.files import atomic_write, exclusive_lock
 from lib.system.paths import run_dir
@@ -44,8 +45,10 @@ class Run:
     hp: HParams
     model: CycleVAE
     data: str  # fingerprint of the training images
-    split: str = "identity"  # see `lib.data.sprites.split_sprites`
+    split: str = "identity"  # see `lib.data.splits.split_images`
     split_seed: int = 0
+    size: int = PUBLISHED_SIZE  # pixels of each side of an image
+    background: str = "black"  # on which narrow and transparent images are put
     device: str = "cpu"
     step: int = 0
     seconds: float = 0.0
@@ -63,7 +66,7 @@ class Run:
 
 def new_run(
     name: str,
-    sprites: Sprites,
+    dataset: ImageSet,
     preset: str,
     seed: int,
     hp: HParams,
@@ -72,8 +75,19 @@ def new_run(
 ) -> Run:
     """A run that is not trained yet; `seed` draws its weights and, later, its batches."""
     torch.manual_seed(seed)
-    model, data = CycleVAE(hp), sprites.fingerprint
-    return Run(name, sprites.source, preset, seed, hp, model, data, split, split_seed)
+    return Run(
+        name,
+        dataset.source,
+        preset,
+        seed,
+        hp,
+        CycleVAE(hp, dataset.size),
+        dataset.fingerprint,
+        split,
+        split_seed,
+        dataset.size,
+        dataset.background,
+    )
 
 
 def training_lock(run: Run) -> contextlib.AbstractContextManager[None]:
@@ -209,8 +223,15 @@ def load_run(name: str, device: torch.device | str = "cpu") -> Run:
             f"run '{name}' has no trained model ({path.name} is missing in reports/{name}): run"
             " 02_train.ipynb first"
         )
+    return load_model(path, device)
+
+
+def load_model(path: Path, device: torch.device | str = "cpu") -> Run:
+    """The finished run in a file model.pt, wherever it lies. Raises UserError as `load_run`."""
     state = _read(path)
-    model = CycleVAE(state["hp"])
+    if "generator" in state:
+        raise UserError(f"{_named(path)} is of a training that has not ended: give its model.pt")
+    model = CycleVAE(state["hp"], state["size"])
     _load_weights(model, state.pop("weights"), path)
     return Run(model=model.to(device, memory_format=torch.channels_last).eval(), **state)
 
@@ -255,6 +276,7 @@ def _check_settings(run: Run, state: dict) -> None:
 def _read(path: Path) -> dict:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        state = {"size": PUBLISHED_SIZE, "background": "black", **state}  # before they were kept
         known = {f.name for f in dataclasses.fields(Run)} - {"model"} | {"weights"}
         same = set(state) - {"parts", "generator"} == known
         same = same and set(state["hp"]) == {f.name for f in dataclasses.fields(HParams)}
@@ -262,8 +284,7 @@ def _read(path: Path) -> dict:
             state["hp"] = HParams(**state["hp"])
     except Exception as error:
         raise UserError(
-            f"{path.name} in reports/{path.parent.name} cannot be read ({type(error).__name__}):"
-            " delete it and run again"
+            f"{_named(path)} cannot be read ({type(error).__name__}): delete it and run again"
         ) from None
     if not same:
         raise _other_version(path)
@@ -279,6 +300,10 @@ def _load_weights(model: CycleVAE, weights: dict[str, Tensor], path: Path) -> No
 
 def _other_version(path: Path) -> UserError:
     return UserError(
-        f"{path.name} in reports/{path.parent.name} comes from another version of this program:"
-        " start afresh with --fresh"
+        f"{_named(path)} comes from another version of this program: start afresh with --fresh"
     )
+
+
+def _named(path: Path) -> str:
+    is_run = path.parent.parent == paths.REPORTS
+    return f"{path.name} in reports/{path.parent.name}" if is_run else str(path)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lib.config import HParams
+from lib.data.image_set import UNKNOWN
 from lib.data.images import to_float
-from lib.data.sprites import N_POSES
 from lib.system.errors import UserError
 
 
@@ -25,7 +25,9 @@ class Batch(NamedTuple):
     z_noise: Tensor  # (B, Z) ~ N(0, I), to sample z
     s_noise: Tensor | None = None  # (B, S) ~ N(0, I), added to s; None without hp.s_noise
     prior_z: Tensor | None = None  # (B/2, Z) ~ N(0, I); None in a step without a reverse cycle
-    image: Tensor | None = None  # (B,) the indices of the images, for methods that learn codes
+    # (B,) each, for methods that learn codes: the indices of the images, and of their characters
+    image: Tensor | None = None
+    character: Tensor | None = None
 
 
 @dataclass
@@ -36,7 +38,7 @@ class Sampler:
     """
 
     images: Tensor  # (N, ...), on the device that trains
-    valid: Tensor  # (C, N_POSES) bool: which of them may be drawn
+    members: Tensor  # (C, M) the images that may be drawn (`ImageSet.members`)
     hp: HParams
     generator: torch.Generator
     rank: int = 0
@@ -48,12 +50,13 @@ class Sampler:
         size, device = self.hp.group_size, self.images.device
         groups = self.hp.batch_images // size
         if self.matches is None:
-            index = sample_groups(self.valid, size, groups, self.generator)
-            matched = torch.zeros(groups, dtype=torch.bool)
+            drawn = sample_groups(self.members, size, groups, self.generator)
+            drawn += (torch.zeros(groups, dtype=torch.bool),)
         else:
-            index, matched = sample_matched(self.valid, self.matches, size, groups, self.generator)
-        index, matched = (part.chunk(self.world)[self.rank] for part in (index, matched))
+            drawn = sample_matched(self.members, self.matches, size, groups, self.generator)
+        character, index, matched = (part.chunk(self.world)[self.rank] for part in drawn)
         image = index.flatten().to(device)
+        character = character.repeat_interleave(size).to(device)
         x = self.read(self.images[image])
         s_from = s_index(len(index), size, shift=1 + step % (size - 1)).to(device)
         z_from = z_index(matched, size).to(device)
@@ -61,7 +64,7 @@ class Sampler:
         s_noise = self._normal(len(x), self.hp.s_dim) if self.hp.s_noise else None
         reverse = self.hp.reverse_weight and step % self.hp.reverse_every == 0
         prior_z = self._normal(len(index) // 2 * size, self.hp.z_dim) if reverse else None
-        return Batch(x, s_from, z_from, z_noise, s_noise, prior_z, image)
+        return Batch(x, s_from, z_from, z_noise, s_noise, prior_z, image, character)
 
     def _normal(self, n: int, size: int) -> Tensor:
         noise = torch.randn(n * self.world, size, generator=self.generator)
@@ -91,37 +94,39 @@ def paired_characters(images: int, group_size: int) -> Tensor:
 
 
 def sample_groups(
-    valid: Tensor, group_size: int, groups: int, generator: torch.Generator
-) -> Tensor:
-    """(G, group_size) image indices: each row shows one character in different poses.
+    members: Tensor, group_size: int, groups: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """(G,) characters, and (G, group_size) indices of different images of each.
 
     No character comes twice while there are enough. Raises UserError where none has enough images.
     """
     # NumPy counts in one thread. On busy cores torch's threads would wait for each other.
-    able = torch.from_numpy(np.flatnonzero(np.count_nonzero(valid.numpy(), axis=1) >= group_size))
+    images = np.count_nonzero(members.numpy() != UNKNOWN, axis=1)
+    able = torch.from_numpy(np.flatnonzero(images >= group_size))
     if len(able) == 0:
         raise UserError(
-            f"no character has {group_size} images: lower group_size, or give more sprites"
+            f"no character has {group_size} images: lower group_size, or give more images"
         )
     if len(able) >= groups:
         chosen = able[torch.randperm(len(able), generator=generator)[:groups]]
     else:
         chosen = able[torch.randint(len(able), (groups,), generator=generator)]
-    order = torch.rand(groups, valid.shape[1], generator=generator).masked_fill(~valid[chosen], -1)
-    return chosen[:, None] * valid.shape[1] + order.topk(group_size, dim=1).indices
+    present = members[chosen]
+    order = torch.rand(present.shape, generator=generator).masked_fill(present == UNKNOWN, -1)
+    return chosen, present.gather(1, order.topk(group_size, dim=1).indices)
 
 
 def sample_matched(
-    valid: Tensor, matches: Tensor, group_size: int, groups: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+    members: Tensor, matches: Tensor, group_size: int, groups: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
     """As `sample_groups`, but groups 2i and 2i + 1 show matched poses; and which do so, (G,) bool.
 
     Two characters with fewer than `group_size` prototypes in common are not matched.
     """
-    index = sample_groups(valid, group_size, groups, generator)
+    character, index = sample_groups(members, group_size, groups, generator)
     pairs = index[: groups // 2 * 2].view(-1, 2, group_size)
-    characters = pairs[:, :, 0] // N_POSES  # (pairs, 2)
-    common = (matches[characters] >= 0).all(dim=1)
+    characters = character[: 2 * len(pairs)].view(-1, 2)
+    common = (matches[characters] != UNKNOWN).all(dim=1)
     order = torch.rand(common.shape, generator=generator).masked_fill(~common, -1)
     places = order.topk(group_size, dim=1).indices
 
@@ -129,4 +134,4 @@ def sample_matched(
     pairs[enough] = matches[characters].gather(2, places[:, None].expand(-1, 2, -1))[enough]
     matched = torch.zeros(groups, dtype=torch.bool)
     matched[: 2 * len(pairs)] = enough.repeat_interleave(2)
-    return index, matched
+    return character, index, matched

@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 import torch
 
-from lib.data.sprites import Sprites
+from lib.data.image_set import ImageSet
 from lib.method.matching import find_matches
 from lib.method.parallel import batch_share, make_objective
 from lib.method.rivals.learner import CycleLearner, MakeLearner
@@ -15,7 +15,7 @@ from lib.method.sampling import Sampler
 
 def fit(
     run: Run,
-    sprites: Sprites,
+    dataset: ImageSet,
     train: np.ndarray,
     device: torch.device,
     monitor: Monitor | None = None,
@@ -33,7 +33,7 @@ def fit(
     hp, model, share = run.hp, run.model, batch_share(run.hp)
     with training_lock(run) if share.rank == 0 else contextlib.nullcontext():
         model.to(device, memory_format=torch.channels_last)
-        learner = make_learner(model, hp, len(sprites.images))
+        learner = make_learner(model, hp, len(dataset.images), dataset.n_characters)
         generator = torch.Generator().manual_seed(run.seed)  # of all random numbers; resumed, too
         resume(run, learner.parts, generator)
         model.train(not run.finished)
@@ -41,8 +41,8 @@ def fit(
             return run
 
         run.device = str(device)
-        images, indices = torch.from_numpy(sprites.images).to(device), torch.from_numpy(train)
-        valid = torch.from_numpy(sprites.mask(train))
+        images, indices = torch.from_numpy(dataset.images).to(device), torch.from_numpy(train)
+        members = torch.from_numpy(dataset.members(train))
         with TrainingLog(run, learner.parts, generator, share, monitor, on_log) as log:
             log.show("finding components")
             if run.step == 0:
@@ -50,12 +50,12 @@ def fit(
             # all processes work with the components of the first, which it sends to the others here
             objective = make_objective(model, device, share.world, hp.steps - run.step)
             images, read = model.components.prepare(images, indices, hp.images_seen)
-            sampler = Sampler(images, valid, hp, generator, *share, read)
+            sampler = Sampler(images, members, hp, generator, *share, read)
             log.show("training")
             while not run.finished:
                 if run.step == round(hp.match_from * hp.steps):
                     log.show("matching poses")
-                    run.matches = find_matches(sprites.images, valid, hp, run.seed)
+                    run.matches = find_matches(dataset.images, members, hp, run.seed)
                     log.show("training")
                 sampler.matches = run.matches
                 batch = sampler.draw(run.step)

@@ -13,21 +13,11 @@ from lib.system.errors import UserError
 from lib.system.files import atomic_write, read_json, write_json
 from lib.system.paths import BENCHMARKS, ROOT, run_dir
 
-SECTIONS = ("data", "training", "swap", "interpolation", "probes")
+SECTIONS = ("data", "training", "reconstruction", "interpolation", "probes")
 # measured once; the appendix of every report
 APPENDIX = ("study", "protocol", "speed", "load", "cost")
 COMMITTED_DIR = ROOT / "reports" / "_committed"  # no run's folder: run names begin with a letter
 README_FIGURES = ("mix.webp", "style_transfer_actions.png", "cycles.png", "probes.png")
-ATTRIBUTION = {
-    "sprites": (
-        "Sprites: Liberated Pixel Cup (CC-BY-SA 3.0 and GPL 3.0), as published by Reed et al. (NIPS"
-        " 2015)."
-    ),
-    "drawn": (
-        "All sprites were drawn by this project's code (lib/data/drawn.py); the report shows no"
-        " third-party art."
-    ),
-}
 
 
 def build_report(run: str) -> Path:
@@ -45,7 +35,7 @@ def build_report(run: str) -> Path:
         )
     folder = run_dir(run)
     results["code"] = origin()
-    results["attribution"] = ATTRIBUTION[results["source"]]
+    results["attribution"] = results["data"]["words"]["credit"]
     results["abstract"] = abstract(results)
     results["headline"] = headline(results)
     results["failures"] = failures(results)

@@ -1,7 +1,7 @@
 """Figures of images, and how every figure is saved.
 
 A function returns a matplotlib `Figure`; `save_figure` puts it into the run's folder. Images are
-uint8 (60, 60, 3), or stacks of them, (R, C, 60, 60, 3) for R rows and C columns. Colours are those
+uint8 (H, H, 3), or stacks of them, (R, C, H, H, 3) for R rows and C columns. Colours are those
 of Okabe and Ito (2008), which differ for colour-blind readers and in grey.
 """
 
@@ -15,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from lib.data.image_set import UNKNOWN, ImageSet
+from lib.data.images import GAP, joined
 from lib.report.descriptions import DESCRIPTIONS
 from lib.report.palette import palette_png
 from lib.system.files import atomic_write
@@ -29,7 +31,6 @@ UNDATED = {
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
-GAP = 2  # pixels between the images of a grid
 DPI = 200  # of a printed figure
 SCREEN_DPI = 100  # of a figure in a notebook
 TEXT_WIDTH = 6.5  # inches: a wider figure is shrunk to it in print, so it needs fewer pixels
@@ -94,7 +95,7 @@ def write_figure(path: Path, figure: Figure, width: float = TEXT_WIDTH) -> None:
 def image_grid(
     images: np.ndarray, titles: Sequence[str] = (), rows: Sequence[str] = (), scale: float = 0.62
 ) -> Figure:
-    """A grid of `images` (R, C, 60, 60, 3), with `titles` over columns and `rows` beside rows."""
+    """A grid of `images` (R, C, H, H, 3), with `titles` over columns and `rows` beside rows."""
     n_rows, n_columns = images.shape[:2]
     figure, ax = plt.subplots(
         layout="constrained",
@@ -112,17 +113,28 @@ def image_grid(
     return figure
 
 
-def swap_grid(top: np.ndarray, left: np.ndarray, swaps: np.ndarray, truth: np.ndarray) -> Figure:
-    """Style transfer beside the true images, with the s images on top and the z images on the left.
+def shown_images(dataset: ImageSet, index: np.ndarray) -> np.ndarray:
+    """(..., H, H, 3) uint8, the images of these indices; white where they are UNKNOWN."""
+    images = dataset.images[index]
+    images[index == UNKNOWN] = 255
+    return images
 
-    Shapes: `top` (C, 60, 60, 3), `left` (R, 60, 60, 3), `swaps` and `truth` (R, C, 60, 60, 3).
+
+def swap_grid(
+    top: np.ndarray, left: np.ndarray, swaps: np.ndarray, truth: np.ndarray | None
+) -> Figure:
+    """Style transfer, with the s images on top and the z images on the left.
+
+    The true images stand beside it, if they are known.
+
+    Shapes: `top` (C, H, H, 3), `left` (R, H, H, 3), `swaps` and `truth` (R, C, H, H, 3).
     """
-    figure, axes = plt.subplots(1, 2, figsize=(11, 6.1), layout="constrained")
-    panels = (
-        (swaps, "decoded from (z, s)", "s from the top row, z from the left column"),
-        (truth, "true images", "character of the top row, pose of the left column"),
-    )
-    for ax, (images, name, sources) in zip(axes, panels, strict=True):
+    panels = [(swaps, "decoded from (z, s)", "s from the top row, z from the left column")]
+    if truth is not None:
+        panels.append((truth, "true images", "character of the top row, pose of the left column"))
+    size = 5.5 * len(panels), 6.1
+    figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)
+    for ax, (images, name, sources) in zip(axes.flat, panels, strict=True):
         _show_with_headers(ax, images, top, left)
         ax.set_title(name, fontsize=13)
         ax.set_xlabel(sources, fontsize=13)
@@ -132,7 +144,7 @@ def swap_grid(top: np.ndarray, left: np.ndarray, swaps: np.ndarray, truth: np.nd
 def method_grid(inputs: Mapping[str, np.ndarray], swaps: Mapping[str, np.ndarray]) -> Figure:
     """The same swaps by many methods, a row each, in two columns below the same inputs.
 
-    Shapes: `inputs` and `swaps` {name: (N, 60, 60, 3)}.
+    Shapes: `inputs` and `swaps` {name: (N, H, H, 3)}.
     """
     names, step = list(swaps), next(iter(inputs.values())).shape[1] + GAP
     half = -(-len(names) // 2)
@@ -151,7 +163,7 @@ def method_grid(inputs: Mapping[str, np.ndarray], swaps: Mapping[str, np.ndarray
 def interpolation_grid(grid: np.ndarray, first: np.ndarray, last: np.ndarray) -> Figure:
     """Interpolation of s from left to right and of z downwards, beside two decoded corners.
 
-    Shapes: `grid` (8, 8, 60, 60, 3); `first` and `last` (60, 60, 3).
+    Shapes: `grid` (8, 8, H, H, 3); `first` and `last` (H, H, 3).
     """
     figure, axes = plt.subplots(
         1, 3, figsize=(7.4, 5.4), width_ratios=[1, 7, 1], layout="constrained"
@@ -171,7 +183,7 @@ def interpolation_grid(grid: np.ndarray, first: np.ndarray, last: np.ndarray) ->
 def cycle_diagram(forward: Sequence[np.ndarray], reverse: Sequence[np.ndarray]) -> Figure:
     """Both cycles, drawn with real images.
 
-    Shapes: four images (60, 60, 3) each: `forward` x1, x2, decode(z1, s2), decode(z2, s1);
+    Shapes: four images (H, H, 3) each: `forward` x1, x2, decode(z1, s2), decode(z2, s1);
     `reverse` x_a, x_b, decode(z, s_a), decode(z, s_b).
     """
     figure, axes = plt.subplots(1, 2, figsize=(9, 2.1), layout="constrained")
@@ -226,11 +238,7 @@ def _place_images(
 
 def _show(ax: Axes, images: np.ndarray) -> None:
     """Images (R, C, H, W, 3) on white, GAP pixels apart."""
-    margin = (GAP // 2, GAP // 2)
-    tiles = np.pad(images, ((0, 0), (0, 0), margin, margin, (0, 0)), constant_values=255)
-    rows, columns, height, width, _ = tiles.shape
-    grid = tiles.swapaxes(1, 2).reshape(rows * height, columns * width, 3)
-    ax.imshow(grid, interpolation="nearest")
+    ax.imshow(joined(images), interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
 

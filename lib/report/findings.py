@@ -10,6 +10,7 @@ from lib.report.numbers import (
     chosen_probe,
     count,
     fixed,
+    has_probe,
     leak_shares,
     leaks,
     listed,
@@ -40,6 +41,7 @@ READABLE = 0.05  # by which the judge must beat the baseline on true images to s
 HALF = 0.5  # of the range from baseline to ceiling: a code or swap below it carries little
 LEAK = 0.1  # of the same range: a code below it hardly encodes what it should
 LEARNED = 0.01  # nats by which a classifier must beat a uniform guess on test images
+GOOD_CONTRAST = 0.5  # of matches; drawn sprites have 0.85, unrelated digits 0.2
 PART = 0.95  # a part that is right in fewer swaps is named
 MOSTLY = 0.5  # of samples of the prior near true images: a generative model of poses
 
@@ -55,12 +57,14 @@ def data_finding(data: dict) -> list[str]:
     capped = [
         f"{percent(data['ceilings'][name])} % for the {name} ({count(data[plural])} classes)"
         for name, plural in classes.items()
-        if data["ceilings"][name] < CERTAIN
+        if data["ceilings"].get(name, 1.0) < CERTAIN
     ]
-    text = [
-        f"{count(data['distinct_images'])} of {count(data['images'])} images are distinct.",
-        "Characters that differ only in the weapon look the same where it is hidden.",
-    ]
+    text = [f"{count(data['distinct_images'])} of {count(data['images'])} images are distinct."]
+    if hidden := data["hidden"]:
+        text.append(
+            f"Characters that differ only in the {listed([plain(name) for name in hidden])} look"
+            " the same where it is hidden."
+        )
     if capped:
         text.append(
             "Over all images, no classifier of single images can exceed an accuracy of"
@@ -83,29 +87,64 @@ def training_finding(training: dict) -> list[str]:
         *text,
         f"The KL term is {fixed(kl)} nats per image, an upper bound on the information in a sample"
         " of z.",
-        f"Identifying a pose takes {fixed(training['pose_nats'])} nats.",
-        _room(kl - training["pose_nats"], training["identity_nats"]),
+        *_room(kl, training["pose_nats"], training["identity_nats"]),
     ]
 
 
-def _room(rest: float, identity_nats: float) -> str:
+def _room(kl: float, pose_nats: float | None, identity_nats: float) -> list[str]:
+    """Whether z has room for the identity beside the pose."""
+    if pose_nats is None:
+        return [f"Identifying an identity takes {fixed(identity_nats)} nats."]
+    text, rest = [f"Identifying a pose takes {fixed(pose_nats)} nats."], kl - pose_nats
     if rest >= identity_nats:
-        return (
+        return [
+            *text,
             f"The other {fixed(rest)} nats exceed the {fixed(identity_nats)} nats of an identity,"
-            " so z has room for all of it."
-        )
-    return (
-        f"The other {fixed(max(0.0, rest))} nats are fewer than the {fixed(identity_nats)} nats of"
-        " an identity."
-    )
-
-
-def match_finding(same_pose: float | None) -> list[str]:
-    """How many matched pairs show the same pose."""
-    if same_pose is None:
-        return ["This run matched no images of different characters."]
+            " so z has room for all of it.",
+        ]
     return [
-        f"{percent(same_pose)} % of matched pairs show the same pose (labels unused in training)."
+        *text,
+        f"The other {fixed(max(0.0, rest))} nats are fewer than the {fixed(identity_nats)} nats of"
+        " an identity.",
+    ]
+
+
+def match_finding(same_pose: float | None, contrast: float | None) -> list[str]:
+    """How many matched pairs show the same pose, and whether the matches look bad."""
+    if contrast is None:
+        return ["This run matched no images of different characters."]
+    text = [f"Matched images are {share(contrast)} % more alike than other images."]
+    if contrast < GOOD_CONTRAST:
+        text.append(
+            "So the matches look bad: characters that appear in the same poses have more than"
+            f" {share(GOOD_CONTRAST)} %. Turn matching off with match_from=1."
+        )
+    if same_pose is not None:
+        text.append(
+            f"{percent(same_pose)} % of matched pairs show the same pose (labels unused in"
+            " training)."
+        )
+    return text
+
+
+def transfer_findings(sections: dict[str, dict]) -> dict[str, list[str]]:
+    """The findings of notebook 3, of those sections that there are."""
+    reconstruction = sections["reconstruction"]
+    found = {"judge": judge_finding(sections["judge"])}
+    if "swap" not in sections:
+        return {"reconstruction": reconstruction_finding(reconstruction), **found}
+    swap = {"swap": swap_finding(sections["swap"], reconstruction)}
+    return {**swap, **found, "prior": prior_finding(sections["prior"])}
+
+
+def reconstruction_finding(reconstruction: dict) -> list[str]:
+    """How near decoded images are, where no true image of a swap is known."""
+    test = reconstruction["test"]
+    low, high = map(fixed, psnr_interval(test))
+    return [
+        f"Reconstructions of {count(test['n'])} test images reach {fixed(test['psnr'])} dB PSNR"
+        f" (95 % interval {low} to {high}).",
+        "No pose is known, so no swap has a true image to be compared with.",
     ]
 
 
@@ -125,9 +164,9 @@ def swap_finding(swap: dict, reconstruction: dict) -> list[str]:
         f"Optimising the codes of {count(optimised['best']['n'])} swaps for this decoder changes"
         f" their PSNR from {fixed(before)} to {fixed(after)} dB, a lower bound on its best.",
         f"{end} after {count(optimised['steps'])} steps.",
-        *_by_distance(swap["by_distance"]),
-        *_wrong_parts(swap["parts"]),
-        _largest_effect(swap["by_attribute"]),
+        *_by_distance(swap.get("by_distance", {})),
+        *_wrong_parts(swap.get("parts", {})),
+        *([_largest_effect(swap["by_attribute"])] if swap.get("by_attribute") else []),
     ]
 
 
@@ -236,7 +275,6 @@ def interpolation_finding(interpolation: dict) -> list[str]:
     """Whether interpolation is even; 11 is a single jump on a path of 12 images."""
     largest = {code: interpolation[f"largest_step_{code}"] for code in ("s", "z")}
     jumpy = [code for code, step in largest.items() if step > JUMP]
-    further = interpolation["end_psnr"] - interpolation["middle_psnr"]
     return [
         f"The largest of 11 steps is {fixed(largest['s'])} times the mean step along a line in s"
         f" and {fixed(largest['z'])} times along a line in z (medians over {interpolation['n']}"
@@ -246,18 +284,24 @@ def interpolation_finding(interpolation: dict) -> list[str]:
         f"{percent(interpolation['jumping_s'])} % of paths in s and"
         f" {percent(interpolation['jumping_z'])} % of paths in z have a step above {JUMP:.0f} times"
         " the mean.",
-        f"The PSNR to the nearest true image of the character is {fixed(interpolation['end_psnr'])}"
-        f" dB at a decoded end and {fixed(interpolation['middle_psnr'])} dB in the middle of a path"
-        " in z.",
-        *(
-            [
-                f"The middle is {fixed(further)} dB further from the data than the ends, so a"
-                " smooth path is no evidence of true poses."
-            ]
-            if further > 0
-            else []
-        ),
+        *_middle(interpolation["end_psnr"], interpolation["middle_psnr"]),
     ]
+
+
+def _middle(end: float | None, middle: float | None) -> list[str]:
+    """Whether a path in z passes through true images, in dB; without known poses, nothing."""
+    if end is None:
+        return []
+    text = [
+        f"The PSNR to the nearest true image of the character is {fixed(end)} dB at a decoded end"
+        f" and {fixed(middle)} dB in the middle of a path in z."
+    ]
+    if end > middle:
+        text.append(
+            f"The middle is {fixed(end - middle)} dB further from the data than the ends, so a"
+            " smooth path is no evidence of true poses."
+        )
+    return text
 
 
 def judge_finding(judge: dict) -> list[str]:
@@ -267,9 +311,17 @@ def judge_finding(judge: dict) -> list[str]:
     def both(name: str) -> str:
         return f"{percent(swap[name])} % of swaps and {percent(truth[name])} % of true images"
 
+    if "both" not in swap:
+        kind = judge["train_reconstruction"]["identity"]
+        return [
+            "A classifier trained on true images (the judge) recognises the identity in"
+            f" {both('identity')}.",
+            f"In reconstructions of training images, it does so in {percent(kind)} %.",
+            *_weak_attributes(judge),
+        ]
     return [
-        "An attribute classifier trained on true images (the judge) recognises the identity, which"
-        f" excludes the weapon, in {both('identity')}.",
+        "An attribute classifier trained on true images (the judge) recognises the identity"
+        f"{_without(judge)} in {both('identity')}.",
         f"It recognises the pose within tolerance ({judge['tolerance_pixels']} pixels) in"
         f" {both('pose_within_tolerance')}.",
         f"It recognises identity and pose in {both('both')}.",
@@ -284,6 +336,11 @@ def judge_finding(judge: dict) -> list[str]:
             for name, value in judge["rank_correlation"].items()
         ),
     ]
+
+
+def _without(judge: dict) -> str:
+    hidden = judge["hidden"]
+    return f", which excludes the {listed([plain(name) for name in hidden])}," if hidden else ""
 
 
 def _judge_on_decoded(judge: dict) -> list[str]:
@@ -361,13 +418,19 @@ def probe_summary(probes: list[dict]) -> list[str]:
     def read(code: str, target: str) -> str:
         return _accuracy(chosen_probe(probes, code, target))
 
-    return [
-        f"Identity accuracy from s, on poses that the probe never saw, is {read('s', 'identity')}.",
-        f"Pose accuracy from the mean of z is {read('z_mu', 'pose')}.",
-        "Pose accuracy from a sample of z, which is the decoder's input in training, is"
-        f" {read('z', 'pose')}.",
-        *(sentence for code in ("z_mu", "z", "s") for sentence in _leakage(probes, code)),
+    unseen = chosen_probe(probes, "s", "identity")["split"].removeprefix("unseen ")
+    text = [
+        f"Identity accuracy from s, on {unseen} that the probe never saw, is"
+        f" {read('s', 'identity')}."
     ]
+    if has_probe(probes, "pose"):
+        text += [
+            f"Pose accuracy from the mean of z is {read('z_mu', 'pose')}.",
+            "Pose accuracy from a sample of z, which is the decoder's input in training, is"
+            f" {read('z', 'pose')}.",
+        ]
+    leaking = [code for code in ("z_mu", "z", "s") if leaks(probes, code)]
+    return [*text, *(sentence for code in leaking for sentence in _leakage(probes, code))]
 
 
 def _accuracy(entry: dict) -> str:
@@ -382,11 +445,18 @@ def _leakage(probes: list[dict], code: str) -> list[str]:
     """The mean and the largest leak of a code, of all that it should not hold."""
     found = leaks(probes, code)
     proven = {target: e for target, e in found.items() if e}
-    name, kind = CODE_NAMES[code], "pose factor" if code == "s" else "attribute and no identity"
+    kind = "pose factor" if code == "s" else "attribute and no identity"
+    kind = "identity" if list(found) == ["identity"] else kind
+    name = CODE_NAMES[code]
     if not proven:
         return [f"{name} should hold no {kind}: no probe proves that it does."]
     shares = leak_shares(found)
     worst = max(shares, key=shares.get)
+    if len(found) == 1:
+        return [
+            f"{name} should hold no {kind}, but it leaks at least {share(shares[worst])} % of the"
+            f" way from baseline to ceiling: probe accuracy is {_accuracy(proven[worst])}."
+        ]
     text = [
         f"{name} should hold no {kind}: probes find {len(proven)} of these {len(found)} in it.",
         f"On average it leaks at least {share(sum(shares.values()) / len(found))} % of the way from"
@@ -408,8 +478,8 @@ def _identity_in_z(probes: list[dict]) -> str:
     best = leaks(probes, "z_mu")["identity"]
     if best is None:
         return (
-            "No probe proves that z (mean) names the identity, on unseen poses, unseen pairs of"
-            " identity and pose, or unseen identities."
+            "No probe proves that z (mean) names the identity, on"
+            f" {listed(list(dict.fromkeys(e['split'] for e in probes)))}."
         )
     return (
         f"The best proof that z (mean) names the identity is {_accuracy(best)}, by a probe of kind"
@@ -434,7 +504,7 @@ def protocol_finding(protocols: dict[str, dict]) -> list[str]:
         f" {percent(z['published']['accuracy'])} % from z.",
         "Equal images with different labels limit character accuracy to"
         f" {percent(s['ceiling'])} %.",
-        ours("character", f" on unseen poses (ceiling {percent(s['character_ceiling'])} %)"),
+        ours("character", f" on {s['split']} (ceiling {percent(s['character_ceiling'])} %)"),
         ours("identity"),
         f"The best test cross-entropy of the published z probe is {fixed(loss, 3)} nats; a uniform"
         f" guess has {fixed(guess, 3)}.",
@@ -448,21 +518,30 @@ def protocol_finding(protocols: dict[str, dict]) -> list[str]:
 def prediction_finding(prediction: dict) -> list[str]:
     """How well one code predicts the other, and what the decoder makes of the prediction."""
     judged, tolerance = prediction["judged"], "pose_within_tolerance"
+    part = "identities" if prediction["unseen_identities"] else "images"
     s, z = (max(0.0, prediction[name]["r2"]) for name in ("s_from_z", "z_from_s"))
     return [
-        f"On unseen identities, z predicts {percent(s)} % of the variance of s, and s predicts"
+        f"On unseen {part}, z predicts {percent(s)} % of the variance of s, and s predicts"
         f" {percent(z)} % of the variance of z.",
         f"With s predicted from z, the judge recognises the identity in"
         f" {percent(judged['predicted_s']['identity'])} % of decoded images"
         f" ({percent(judged['encoded']['identity'])} % with the encoded s).",
-        f"With z predicted from s, the judge recognises the pose within tolerance in"
-        f" {percent(judged['predicted_z'][tolerance])} %"
-        f" ({percent(judged['encoded'][tolerance])} % with the encoded z).",
+        *(
+            [
+                "With z predicted from s, the judge recognises the pose within tolerance in"
+                f" {percent(judged['predicted_z'][tolerance])} %"
+                f" ({percent(judged['encoded'][tolerance])} % with the encoded z)."
+            ]
+            if tolerance in judged["encoded"]
+            else []
+        ),
     ]
 
 
 def block_finding(blocks: dict) -> list[str]:
-    """Whether each code encodes one kind of factor."""
+    """Whether each code encodes one kind of factor; nothing where one kind is not known."""
+    if not blocks:
+        return []
     pure = blocks["disentanglement_by_code"]
     gaps = zip(blocks["factors"], blocks["gap_by_factor"], strict=True)
     wrong = [f"the {plain(name)}" for name, value in gaps if value < 0]

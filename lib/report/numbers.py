@@ -11,10 +11,8 @@ CODE_NAMES = {
     "untrained": "untrained encoder",
     "pixels": "pixels",
 }
-NOT_ATTRIBUTES = ("character", "identity", "action", "view", "frame", "pose")  # targets of probes
 CERTAIN = 0.9995  # a share that is printed as 100.0 %
 NO_EVIDENCE = "no evidence"  # of a probe that did not train, or always gives the same answer
-LEAK_TARGETS = {"s": ("action", "view", "frame", "pose")}  # of z: the attributes and the identity
 
 
 def fixed(value: float, digits: int = 1) -> str:
@@ -65,21 +63,30 @@ def chosen_probe(probes: list[dict], code: str, target: str, split: str | None =
     )
 
 
-def by_attributes(probes: list[dict], code: str) -> dict:
-    """The entry of the identity classified attribute by attribute."""
-    return next(e for e in probes if (e["code"], e["kind"]) == (code, "attributes"))
+def has_probe(probes: list[dict], target: str) -> bool:
+    """Whether the target was probed: a source may not know it."""
+    return any(e["target"] == target for e in probes)
+
+
+def by_attributes(probes: list[dict], code: str) -> dict | None:
+    """The entry of the identity classified attribute by attribute, if there is one."""
+    return next((e for e in probes if (e["code"], e["kind"]) == (code, "attributes")), None)
 
 
 def attribute_probes(probes: list[dict], code: str) -> list[dict]:
     """The chosen entries of all character attributes on one code."""
     return [
-        e for e in probes if e["code"] == code and e["chosen"] and e["target"] not in NOT_ATTRIBUTES
+        e
+        for e in probes
+        if e["code"] == code
+        and (e["chosen"], e["holder"]) == (True, "s")
+        and e["target"] not in ("character", "identity")
     ]
 
 
-def evident_accuracy(entry: dict) -> float | None:
-    """The accuracy of a probe; None if it is no evidence."""
-    return entry["accuracy"] if entry["evidence"] else None
+def evident_accuracy(entry: dict | None) -> float | None:
+    """The accuracy of a probe; None if it is no evidence, or absent."""
+    return entry["accuracy"] if entry and entry["evidence"] else None
 
 
 def rescaled(accuracy: float, entry: dict) -> float:
@@ -104,9 +111,10 @@ def strongest_leak(probes: list[dict], code: str, target: str) -> dict | None:
 
 def leaks(probes: list[dict], code: str) -> dict[str, dict | None]:
     """The `strongest_leak` of every target that a code should not hold."""
-    attributes = [e["target"] for e in attribute_probes(probes, code)]
-    targets = LEAK_TARGETS.get(code, (*attributes, "identity"))
-    return {target: strongest_leak(probes, code, target) for target in targets}
+    targets = dict.fromkeys(e["target"] for e in probes if e["holder"] != code[0])
+    names = [name for name in targets if name != "character"]
+    names.sort(key=lambda name: name == "identity")  # last
+    return {name: strongest_leak(probes, code, name) for name in names}
 
 
 def leak_shares(found: dict[str, dict | None]) -> dict[str, float]:

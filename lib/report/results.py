@@ -7,6 +7,10 @@ from importlib.metadata import version
 from lib.system.files import read_json, write_json
 from lib.system.paths import ROOT, run_dir
 
+# why a part of a notebook is absent
+NO_TRUTH = "Left out: no pose is known, so the true images of swaps are not known."
+NO_ATTRIBUTES = "Left out: this needs known poses, and attributes (labels.csv in your folder)."
+NO_FACTORS = "Left out: this needs known poses, and factors of them (poses.csv in your folder)."
 VERSION = 4  # raised when a number is measured in another way: stored results are then too old
 
 PACKAGES = (

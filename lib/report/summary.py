@@ -1,11 +1,19 @@
 """What the report begins with: its first table, and why a run failed."""
 
-from lib.report.findings import LEAK, WORKING_KL, collapse, probe_summary, swap_summary
+from lib.report.findings import (
+    LEAK,
+    WORKING_KL,
+    collapse,
+    probe_summary,
+    reconstruction_finding,
+    swap_summary,
+)
 from lib.report.numbers import (
     CODE_NAMES,
     chosen_probe,
     evident_accuracy,
     fixed,
+    has_probe,
     leak_shares,
     leaks,
     percent,
@@ -23,7 +31,10 @@ def headline(results: dict) -> list[dict]:
     is known, is that of optimised codes (`lib.evaluation.swaps.best_error`). Those of a probe are
     the majority-class baseline and the Bayes ceiling. A leak is a share of the way between them.
     """
-    test, probes = results["swap"]["test"], results["probes"]
+    probes = results["probes"]
+    if "swap" not in results:
+        return headline_probes(probes)
+    test = results["swap"]["test"]
     swap = {
         "what": "swap, PSNR in dB",
         "value": test["psnr"],
@@ -36,11 +47,10 @@ def headline(results: dict) -> list[dict]:
 
 def headline_probes(probes: list[dict]) -> list[dict]:
     """What each code should hold, and the leaks of each."""
-    asked = {
-        "identity from s": chosen_probe(probes, "s", "identity"),
-        "pose from z (mean)": chosen_probe(probes, "z_mu", "pose"),
-        "pose from z (sampled)": chosen_probe(probes, "z", "pose"),
-    }
+    asked = {"identity from s": chosen_probe(probes, "s", "identity")}
+    if has_probe(probes, "pose"):
+        asked["pose from z (mean)"] = chosen_probe(probes, "z_mu", "pose")
+        asked["pose from z (sampled)"] = chosen_probe(probes, "z", "pose")
     read = [
         {
             "what": name,
@@ -55,8 +65,10 @@ def headline_probes(probes: list[dict]) -> list[dict]:
 
 
 def leak_rows(probes: list[dict], code: str) -> list[dict]:
-    """Rows of the headline for the mean and the largest leak of a code."""
+    """Rows of the headline for the mean and the largest leak of a code, if any can be measured."""
     found = leaks(probes, code)
+    if not found:
+        return []
     shares = leak_shares(found)
     worst = max(shares, key=shares.get)
     name, entry = CODE_NAMES[code], found[worst]
@@ -71,21 +83,31 @@ def leak_rows(probes: list[dict], code: str) -> list[dict]:
 
 def abstract(results: dict) -> list[str]:
     """The conclusions that the report begins with."""
-    return [*swap_summary(results["swap"]), *probe_summary(results["probes"])]
+    if "swap" in results:
+        shown = swap_summary(results["swap"])
+    else:
+        shown = reconstruction_finding(results["reconstruction"])
+    return [*shown, *probe_summary(results["probes"])]
+
+
+def _no_swaps(test: float, floor: float) -> list[str]:
+    if test > floor:
+        return []
+    return [
+        f"s is ignored, or the model learned little: swaps ({fixed(test)} dB) are no closer to"
+        f" the true images than the mean image of the pose ({fixed(floor)} dB)."
+    ]
 
 
 def failures(results: dict) -> list[str]:
     """Why a run is no evidence about the method; the report begins with these sentences."""
-    swap, kl, text = results["swap"], results["training"]["kl_nats"], []
-    test, floor = swap["test"]["psnr"], swap["predictors"]["pose_mean"]["psnr"]
+    swap, kl, text = results.get("swap"), results["training"]["kl_nats"], []
     if kl < WORKING_KL:
         text.append(collapse(kl))
-    if test <= floor:
-        text.append(
-            f"s is ignored, or the model learned little: swaps ({fixed(test)} dB) are no closer to"
-            f" the true images than the mean image of the pose ({fixed(floor)} dB)."
-        )
-    for code, target in (("s", "identity"), ("z_mu", "pose")):
+    if swap:
+        text += _no_swaps(swap["test"]["psnr"], swap["predictors"]["pose_mean"]["psnr"])
+    held = [("s", "identity"), ("z_mu", "pose")]
+    for code, target in held if has_probe(results["probes"], "pose") else held[:1]:
         entry = chosen_probe(results["probes"], code, target)
         if not entry["evidence"]:
             text.append(

@@ -159,6 +159,7 @@ def judge(results: dict) -> Table:
         "baseline": "baseline",
         "ceilings": "ceiling",
     }
+    columns = {key: name for key, name in columns.items() if key in results}
     return ["%", *columns.values()], [
         [
             JUDGED.get(name, plain(name)),
@@ -178,7 +179,8 @@ def probe_accuracies(probes: list[dict]) -> Table:
             chosen_probe(probes, code, target, split) if _probed(probes, code, split) else None
             for code in CODE_NAMES
         ]
-    rows["identity, by attributes"] = [by_attributes(probes, code) for code in CODE_NAMES]
+    if by_attributes(probes, "s"):
+        rows["identity, by attributes"] = [by_attributes(probes, code) for code in CODE_NAMES]
     head = ["accuracy, % (95 %)", "baseline", *CODE_NAMES.values(), "ceiling"]
     return head, [
         [
@@ -267,6 +269,24 @@ def protocols(results: dict[str, dict]) -> Table:
     ]
 
 
+PAPER_DIGITS = {"16 / 16": (98.35, 17.56), "64 / 64": (98.33, 26.55)}  # z / s, % from s and from z
+
+
+def digit_accuracies(probes: list[dict], hparams: dict) -> Table:
+    """Accuracy for the digit beside that of the paper, which used MNIST and its own classifiers.
+
+    Source: Jha et al. (ECCV 2018), table 1.
+    """
+    ours = (chosen_probe(probes, code, "identity") for code in ("s", "z_mu", "z"))
+    sizes = f"{hparams['z_dim']} / {hparams['s_dim']}"
+    published = [
+        ["paper, MNIST", size, fixed(s, 2), "", fixed(z, 2)]
+        for size, (s, z) in PAPER_DIGITS.items()
+    ]
+    head = ["digit, %", "size of z / s", *(CODE_NAMES[code] for code in ("s", "z_mu", "z"))]
+    return head, [*published, ["this run", sizes, *map(_accuracy, ours)]]
+
+
 def predictions(prediction: dict) -> Table:
     """Errors of one code predicted from the other."""
     names = {"s_from_z": "s from z (mean)", "z_from_s": "z (mean) from s"}
@@ -284,27 +304,26 @@ def predictions(prediction: dict) -> Table:
 
 def decoded_predictions(prediction: dict) -> Table:
     """Images decoded from predicted codes: PSNR, and the judge's accuracies in %."""
+    judged_keys = [key for key in JUDGED if key in prediction["judged"]["encoded"]]
     rows = [
         [
             {"encoded": "encoded s and z"}.get(name, plain(name)),
             fixed(prediction[name]["psnr"]),
-            *(percent(judged[key]) for key in JUDGED),
+            *(percent(judged[key]) for key in judged_keys),
         ]
         for name, judged in prediction["judged"].items()
     ]
-    return ["decoded from", "PSNR, dB", *(f"{name}, %" for name in JUDGED.values())], rows
+    head = [f"{name}, %" for key, name in JUDGED.items() if key in judged_keys]
+    return ["decoded from", "PSNR, dB", *head], rows
 
 
 def report_tables(r: dict) -> dict[str, Table]:
     """Every table of report.typ, from the results of a run."""
-    swap, hparams = r["swap"], r["training"]["hparams"]
+    hparams = r["training"]["hparams"]
     return {
         "changes": changed_hyper_parameters(hparams, r["training"]["published"]),
         "headline": headline(r["headline"]),
-        "errors": swap_errors(named_errors(swap, r["reconstruction"])),
-        "distance": errors_by_distance(swap["by_distance"]),
-        "where": errors_by_pose(swap["by_target"], swap["by_s_image"]),
-        "parts": part_scores(swap["parts"]),
+        **_swap_tables(r),
         "judge": judge(r["judge"]),
         "probes": probe_accuracies(r["probes"]),
         "leaks": leaks(r["probes"]),
@@ -312,13 +331,33 @@ def report_tables(r: dict) -> dict[str, Table]:
         "selectivity": selectivity(r["selectivity"]),
         "protocols": protocols(r["protocols"]),
         "decoded": decoded_predictions(r["prediction"]),
+        **({"digits": digit_accuracies(r["probes"], hparams)} if _shows_digits(r) else {}),
     }
+
+
+def _shows_digits(r: dict) -> bool:
+    return r["source"] in ("digits", "mnist")
+
+
+def _swap_tables(r: dict) -> dict[str, Table]:
+    """Those tables of errors that the source allows; without known poses, of reconstructions."""
+    if "swap" not in r:
+        return {"errors": swap_errors({"reconstruction": r["reconstruction"]["test"]})}
+    swap = r["swap"]
+    found = {"errors": swap_errors(named_errors(swap, r["reconstruction"]))}
+    if swap.get("by_distance"):
+        found["distance"] = errors_by_distance(swap["by_distance"])
+    if swap.get("by_target"):
+        found["where"] = errors_by_pose(swap["by_target"], swap["by_s_image"])
+    if swap.get("parts"):
+        found["parts"] = part_scores(swap["parts"])
+    return found
 
 
 def report_numbers(r: dict) -> dict[str, str]:
     """Every single number in the text of report.typ, formatted."""
-    training, swap, blocks = r["training"], r["swap"], r["blocks"]
-    scores = ("disentanglement", "completeness", "informativeness", "gap")
+    training, blocks = r["training"], r["blocks"]
+    scores = ("disentanglement", "completeness", "informativeness", "gap") if blocks else ()
     splits = {
         f"{name}_identities": count(s["identities"]) for name, s in r["data"]["splits"].items()
     }
@@ -338,20 +377,27 @@ def report_numbers(r: dict) -> dict[str, str]:
         "minutes": fixed(training["seconds"] / 60),
         "pairs_per_second": count(training["pairs_per_second"]),
         "kl": fixed(training["kl_nats"]),
-        "swaps": count(swap["test"]["n"]),
-        "neighbours": count(swap["neighbours"]),
-        "optimised": count(swap["best"]["best"]["n"]),
-        "optimised_steps": count(swap["best"]["steps"]),
-        "optimised_before": fixed(swap["best"]["swap"]["psnr"]),
-        "optimised_after": fixed(swap["best"]["best"]["psnr"]),
+        **(_swap_numbers(r["swap"]) if "swap" in r else {}),
         "judged": count(r["judge"]["n"]),
         "tolerance": count(r["judge"]["tolerance_pixels"]),
+        "pixels": count(r["data"]["size"] ** 2),
         "published_epochs": count(r["protocols"]["s"]["published"]["epochs"]),
         "published_images": count(r["protocols"]["s"]["published"]["images"]),
         **{name: fixed(blocks[name], 2) for name in scores},
         **{
             f"r2_{name}": fixed(r["prediction"][name]["r2"], 3) for name in ("s_from_z", "z_from_s")
         },
+    }
+
+
+def _swap_numbers(swap: dict) -> dict[str, str]:
+    return {
+        "swaps": count(swap["test"]["n"]),
+        "neighbours": count(swap["neighbours"]),
+        "optimised": count(swap["best"]["best"]["n"]),
+        "optimised_steps": count(swap["best"]["steps"]),
+        "optimised_before": fixed(swap["best"]["swap"]["psnr"]),
+        "optimised_after": fixed(swap["best"]["best"]["psnr"]),
     }
 
 

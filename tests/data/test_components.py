@@ -7,14 +7,14 @@ import torch
 from lib.config import make_hparams
 from lib.data.components import PrincipalComponents
 from lib.data.images import to_float, to_uint8
-from lib.data.sprites import split_sprites
+from lib.data.splits import split_images
 from lib.method.networks import CycleVAE
 
 
 @pytest.fixture(scope="module")
 def fitted(few_sprites):
     """Components of training images, with these images and those of unseen characters."""
-    split = split_sprites(few_sprites, "identity", 0)
+    split = split_images(few_sprites, "identity", 0)
     images = torch.from_numpy(few_sprites.images)
     components = PrincipalComponents(100, 60)
     components.fit(images, torch.from_numpy(split["train"]), seed=0)

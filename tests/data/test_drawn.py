@@ -22,45 +22,45 @@ NAMES = tuple(ATTRIBUTES)
 
 
 @pytest.fixture(scope="module")
-def sprites(drawn_sprites):
+def dataset(drawn_sprites):
     return drawn_sprites
 
 
 @pytest.fixture(scope="module")
-def by_pose(sprites):
-    return sprites.images.reshape(-1, N_POSES, SIZE, SIZE, 3)
+def by_pose(dataset):
+    return dataset.images.reshape(-1, N_POSES, SIZE, SIZE, 3)
 
 
 def action_poses(*actions: str) -> np.ndarray:
     return np.flatnonzero([ACTIONS[pose["action"]] in actions for pose in POSES])
 
 
-def test_structure(sprites):
-    characters = len(sprites.labels)
+def test_structure(dataset):
+    characters = len(dataset.labels)
     assert (
-        sprites.source == "drawn"
-        and sprites.attributes == NAMES
+        dataset.source == "drawn"
+        and dataset.attributes == NAMES
         and len(NAMES) >= 7
         and NAMES[-1] == "weapon"
     )
     assert (
-        sprites.images.shape == (characters * N_POSES, SIZE, SIZE, 3)
-        and sprites.images.dtype == np.uint8
+        dataset.images.shape == (characters * N_POSES, SIZE, SIZE, 3)
+        and dataset.images.dtype == np.uint8
     )
-    assert sprites.labels.shape == (characters, len(NAMES)) and sprites.labels.dtype == np.uint8
-    assert sprites.n_identities >= 96 and characters == 2 * sprites.n_identities
+    assert dataset.labels.shape == (characters, len(NAMES)) and dataset.labels.dtype == np.uint8
+    assert dataset.n_identities >= 96 and characters == 2 * dataset.n_identities
     assert (
-        np.array_equal(sprites.numbers, np.arange(characters))
-        and len(np.unique(sprites.labels, axis=0)) == characters
+        dataset.names == tuple(f"no. {n}" for n in range(characters))
+        and len(np.unique(dataset.labels, axis=0)) == characters
     )
 
 
-def test_the_fingerprint_names_these_images(sprites):
-    images = hashlib.sha256(sprites.images).hexdigest()
+def test_the_fingerprint_names_these_images(dataset):
+    images = hashlib.sha256(dataset.images).hexdigest()
     assert images == "dc461c47b55400202c9e232e507d1b3b8f861be3e9787693264b3294412840b8", (
         "give FINGERPRINT another value, too"
     )
-    assert sprites.fingerprint == drawn.FINGERPRINT
+    assert dataset.fingerprint == drawn.FINGERPRINT
 
 
 def test_moves_have_the_published_frames():
@@ -81,10 +81,10 @@ def test_any_two_attributes_are_balanced_and_outfits_differ_twice():
     assert differences[~np.eye(len(outfits), dtype=bool)].min() == 2
 
 
-def test_no_two_identities_and_no_two_poses_look_the_same(sprites):
-    images = len(np.unique(sprites.distinct))
-    assert len(np.unique(np.stack([sprites.distinct, sprites.identity]), axis=1).T) == images
-    assert len(np.unique(np.stack([sprites.distinct, sprites.pose]), axis=1).T) == images
+def test_no_two_identities_and_no_two_poses_look_the_same(dataset):
+    images = len(np.unique(dataset.distinct))
+    assert len(np.unique(np.stack([dataset.distinct, dataset.identity]), axis=1).T) == images
+    assert len(np.unique(np.stack([dataset.distinct, dataset.pose]), axis=1).T) == images
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +108,9 @@ def test_attribute_shows_in_every_pose(variants, name):
         ).min() >= 4
 
 
-def test_weapon_twins_differ_only_where_the_weapon_is_out(by_pose, sprites):
-    assert np.array_equal(sprites.labels[::2, :-1], sprites.labels[1::2, :-1])
-    assert (sprites.labels[::2, -1] == 0).all() and (sprites.labels[1::2, -1] == 1).all()
+def test_weapon_twins_differ_only_where_the_weapon_is_out(by_pose, dataset):
+    assert np.array_equal(dataset.labels[::2, :-1], dataset.labels[1::2, :-1])
+    assert (dataset.labels[::2, -1] == 0).all() and (dataset.labels[1::2, -1] == 1).all()
     differ = np.array(
         [(by_pose[::2, p] != by_pose[1::2, p]).any(axis=(1, 2, 3)).mean() for p in range(N_POSES)]
     )
@@ -131,9 +131,9 @@ def test_a_weapon_is_seen_in_its_actions_alone(value, actions):
     assert sorted(seen) == actions
 
 
-def test_subset_equals_the_whole(by_pose, sprites):
+def test_subset_equals_the_whole(by_pose, dataset):
     some = [3, 200, 383]
-    again = draw_characters(sprites.labels[some]).reshape(-1, N_POSES, SIZE, SIZE, 3)
+    again = draw_characters(dataset.labels[some]).reshape(-1, N_POSES, SIZE, SIZE, 3)
     assert np.array_equal(again, by_pose[some])
 
 

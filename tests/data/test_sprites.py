@@ -14,12 +14,16 @@ import torch
 
 from lib.data import drawn, images, sources, sprites
 from lib.data.archive import ATTRIBUTES, LABELS, read_archive
-from lib.data.sprites import ANIMATIONS, N_POSES, POSES, Sprites
+from lib.data.image_set import UNKNOWN, distinct_images
+from lib.data.splits import split_images
+from lib.data.sprites import ANIMATIONS, N_POSES, POSES, sprite_set
+from lib.data.stored import load_images
 from lib.method import sampling
 from lib.system import paths
 from lib.system.errors import UserError
 from tests.archives import BAD_FILES, Mirror, bad_tars, write_tar
 from tests.conftest import save_sprites
+from tests.image_sets import numbered, paired
 
 REAL = Path(__file__).parents[3] / "shared" / "sprites"
 
@@ -41,29 +45,15 @@ def folder(archive_slice, tmp_path):
     return copy
 
 
-def planted(images, labels=None, source="drawn"):
-    """Sprites of made-up images (C, 178), one number for each image, and labels (C, 2)."""
-    pixels = np.zeros((images.size, 60, 60, 3), np.uint8)
-    pixels[:, 0, 0, :2] = images.reshape(-1, 1) // [1, 256] % 256
+def planted(images, labels=None, source="drawn", attributes=("body", "weapon"), size=60):
+    """Sprites of made-up images (C, 178), one number for each image, and labels (C, L)."""
     labels = (
         np.array([[c // 2, c % 2] for c in range(len(images))], np.uint8)
         if labels is None
         else labels
     )
     numbers = np.arange(len(images))
-    return Sprites(
-        source,
-        pixels,
-        labels,
-        ("body", "weapon"),
-        numbers,
-        sprites.distinct_images(pixels),
-        "planted",
-    )
-
-
-def unique(characters):
-    return np.arange(characters * N_POSES).reshape(characters, N_POSES)
+    return sprite_set(source, numbered(images, size), labels, attributes, numbers, "planted")
 
 
 def stack(real_images, characters):
@@ -95,13 +85,15 @@ def test_labels_are_the_published_ones():
 
 def test_identity_joins_weapon_twins_and_nothing_else():
     labels = np.array([[1, 0], [0, 0], [1, 1], [0, 1]], np.uint8)
-    data = planted(unique(4), labels)
-    assert data.character_identity.tolist() == [1, 0, 1, 0]
+    images = paired(4)[[0, 2, 1, 3]]
+    images[1, :44] = images[0, :44]  # a quarter of 178 is more
+    data = planted(images, labels)
+    assert data.character_identity.tolist() == [0, 1, 0, 1]
     assert (data.n_characters, data.n_identities) == (4, 2)
     assert (
         data.character[N_POSES] == 1
         and data.pose[N_POSES + 3] == 3
-        and data.identity[2 * N_POSES] == 1
+        and data.identity[2 * N_POSES] == 0
     )
 
 
@@ -109,7 +101,7 @@ def test_distinct_images_are_numbered_by_first_appearance():
     images = np.zeros((5, 60, 60, 3), np.uint8)
     images[[1, 3], 59, 59, 2] = 1
     images[4, 0, 0, 0] = 1
-    assert sprites.distinct_images(images).tolist() == [0, 1, 0, 1, 2]
+    assert distinct_images(images).tolist() == [0, 1, 0, 1, 2]
 
 
 # Reading the archive
@@ -131,7 +123,7 @@ def test_folder_and_tar_give_the_same(archive_slice, real_images, where):
     data = read_archive(archive_slice / where, progress=False, workers=2 if where == "." else 1)
     assert np.array_equal(data.images, stack(real_images, range(8)))
     assert np.array_equal(data.labels, LABELS[:8])
-    assert data.numbers.tolist() == list(range(8))
+    assert data.names == tuple(f"no. {n}" for n in range(8))
     assert (data.source, data.n_characters, data.n_identities) == ("sprites", 8, 4)
 
 
@@ -142,7 +134,7 @@ def test_a_tar_in_any_order_and_compression_is_sorted_by_number(folder, tmp_path
             # as macOS packs them: not a sprite
             tar.add(folder / f"sprites_{n}.mat", f"elsewhere/._sprites_{n}.mat")
     data = read_archive(tmp_path / "some.tar", progress=False, workers=1)
-    assert data.numbers.tolist() == [0, 2]
+    assert data.names == ("no. 0", "no. 2")
     assert np.array_equal(data.images, stack(real_images, [0, 2]))
 
 
@@ -150,7 +142,7 @@ def test_missing_characters_and_strays_are_noted_and_the_rest_is_used(folder, re
     (folder / "sprites_1.mat").rename(folder / "sprites_1 (copy).mat")
     shutil.copy(folder / "sprites_2.mat", folder / "sprites_672.mat")
     data = read_archive(folder, progress=False, workers=1)
-    assert data.numbers.tolist() == [0, 2]
+    assert data.names == ("no. 0", "no. 2")
     assert np.array_equal(data.labels, LABELS[[0, 2]])
     assert np.array_equal(data.images, stack(real_images, [0, 2]))
     notes = capsys.readouterr().err.splitlines()
@@ -200,7 +192,7 @@ def test_a_tar_that_points_elsewhere_is_read_and_writes_nothing(folder, tmp_path
         tmp_path / "climbing up.tar.gz", [*good, ("sprites_3.mat", "../../sprites_0.mat")]
     )
     before = sorted(tmp_path.rglob("*"))
-    assert read_archive(path, progress=False, workers=1).numbers.tolist() == [0, 1, 2]
+    assert read_archive(path, progress=False, workers=1).names == ("no. 0", "no. 1", "no. 2")
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -226,22 +218,20 @@ def test_places_without_sprites_are_named(folder, tmp_path):
 
 
 def test_load_gives_what_was_saved(data_folder):
-    data = planted(unique(6))
+    data = planted(paired(6))
     assert save_sprites(data) == data_folder / "drawn.npz"
-    loaded = sprites.load_sprites("drawn")
-    for name in ("images", "labels", "numbers", "distinct"):
+    loaded = load_images("drawn")
+    for name in ("images", "labels", "distinct", "character", "pose", "cluster_of_character"):
         assert np.array_equal(getattr(loaded, name), getattr(data, name))
         assert getattr(loaded, name).dtype == getattr(data, name).dtype
-    assert (loaded.source, loaded.attributes, loaded.fingerprint) == (
-        data.source,
-        data.attributes,
-        data.fingerprint,
-    )
+    for name in ("source", "attributes", "names", "pose_names", "fingerprint", "attribution"):
+        assert getattr(loaded, name) == getattr(data, name)
+    assert loaded.names == tuple(f"no. {n}" for n in range(6))
     assert list(map(type, (loaded.source, *loaded.attributes, loaded.fingerprint))) == [str] * 4
 
 
 def test_a_failing_write_leaves_what_was_there(data_folder, monkeypatch):
-    save_sprites(planted(unique(6)))
+    save_sprites(planted(paired(6)))
     before = (data_folder / "drawn.npz").read_bytes()
 
     def full(file, array, **_):
@@ -250,7 +240,7 @@ def test_a_failing_write_leaves_what_was_there(data_folder, monkeypatch):
 
     monkeypatch.setattr(np.lib.format, "write_array", full)
     with pytest.raises(UserError, match=r"cannot write .*drawn.npz .*No space left"):
-        save_sprites(planted(unique(4)))
+        save_sprites(planted(paired(4)))
     assert os.listdir(data_folder) == ["drawn.npz"]
     assert (data_folder / "drawn.npz").read_bytes() == before
 
@@ -260,26 +250,27 @@ def test_missing_and_broken_files_say_what_to_run(data_folder):
         UserError,
         match=r"there is no .*drawn.npz yet: run notebooks/01_create_sprites.ipynb or ./run_all.sh",
     ):
-        sprites.load_sprites("drawn")
-    path = save_sprites(planted(unique(6)))
+        load_images("drawn")
+    path = save_sprites(planted(paired(6)))
     intact = bytearray(path.read_bytes())
     flipped = intact.copy()
     flipped[len(intact) // 2] ^= 255
     for broken in (b"", intact[:-100], b"x" * 1000, flipped):
         path.write_bytes(broken)
         with pytest.raises(
-            UserError, match=r"drawn.npz is damaged: remove it, then run notebooks/01"
+            UserError,
+            match=r"drawn.npz is damaged or of another version: remove it, then run notebooks/01",
         ):
-            sprites.load_sprites("drawn")
+            load_images("drawn")
     path.rename(data_folder / "sprites.npz")
-    with pytest.raises(UserError, match="choose one of sprites, drawn"):
-        sprites.load_sprites("mnist")
+    with pytest.raises(UserError, match="choose one of sprites, drawn, digits, mnist, folder"):
+        load_images("faces")
 
 
 def test_another_source_under_a_name_is_refused(data_folder):
-    save_sprites(planted(unique(6))).rename(data_folder / "sprites.npz")
+    save_sprites(planted(paired(6))).rename(data_folder / "sprites.npz")
     with pytest.raises(UserError, match="is damaged"):
-        sprites.load_sprites("sprites")
+        load_images("sprites")
 
 
 def test_sprites_are_reused_until_the_archive_changes(folder, data_folder, monkeypatch):
@@ -287,46 +278,46 @@ def test_sprites_are_reused_until_the_archive_changes(folder, data_folder, monke
     monkeypatch.setattr(
         sources, "read_archive", lambda *a: reads.append(a) or read_archive(a[0], False, 1)
     )
-    first = sources.create_sprites("sprites", folder, progress=False)
-    again = sources.create_sprites("sprites", folder, progress=False)
+    first = sources.create_images("sprites", folder, progress=False)
+    again = sources.create_images("sprites", folder, progress=False)
     assert (
         len(reads) == 1
         and np.array_equal(first.images, again.images)
         and first.fingerprint == again.fingerprint
     )
     os.utime(folder / "sprites_0.mat", ns=(1, 1))
-    sources.create_sprites("sprites", folder, progress=False)
+    sources.create_images("sprites", folder, progress=False)
     assert len(reads) == 2
     (folder / "sprites_2.mat").unlink()
-    assert sources.create_sprites("sprites", folder, progress=False).n_characters == 2
+    assert sources.create_images("sprites", folder, progress=False).n_characters == 2
     (data_folder / "sprites.npz").write_bytes(b"broken")
-    assert sources.create_sprites("sprites", folder, progress=False).n_characters == 2
+    assert sources.create_images("sprites", folder, progress=False).n_characters == 2
     assert len(reads) == 4
     shutil.rmtree(folder)
     # the archive may be put away once it is read
-    assert sources.create_sprites("sprites").n_characters == 2
+    assert sources.create_images("sprites").n_characters == 2
 
 
 def test_drawn_sprites_are_redrawn_when_their_fingerprint_changes(monkeypatch):
     draws = []
     monkeypatch.setattr(
-        drawn, "draw_sprites", lambda progress: draws.append(1) or planted(unique(6))
+        drawn, "draw_sprites", lambda progress: draws.append(1) or planted(paired(6))
     )
     monkeypatch.setattr(drawn, "FINGERPRINT", "drawn 1")
-    sources.create_sprites("drawn")
-    sources.create_sprites("drawn")
+    sources.create_images("drawn")
+    sources.create_images("drawn")
     assert len(draws) == 1
     monkeypatch.setattr(drawn, "FINGERPRINT", "drawn 2")
-    sources.create_sprites("drawn")
+    sources.create_images("drawn")
     assert len(draws) == 2
 
 
 def test_where_an_archive_is_looked_for(folder, data_folder, tmp_path, monkeypatch):
     assert sources.find_archive() is None and sources.default_source() == "drawn"
     with pytest.raises(UserError, match=r"give --archive PATH .*raw, or fetch it with --download"):
-        sources.create_sprites("sprites")
-    with pytest.raises(UserError, match="no source 'mnist': choose one of sprites, drawn"):
-        sources.create_sprites("mnist")
+        sources.create_images("sprites")
+    with pytest.raises(UserError, match="no source 'faces': choose one of sprites, drawn"):
+        sources.create_images("faces")
     (data_folder / "raw").mkdir(parents=True)
     (data_folder / "raw" / "nips2015-analogy-data.tar.gz.part").write_bytes(b"half a download")
     assert sources.default_source() == "drawn"
@@ -336,10 +327,10 @@ def test_where_an_archive_is_looked_for(folder, data_folder, tmp_path, monkeypat
     assert sources.find_archive() == Path("from/the/environment")
     assert sources.find_archive("given") == Path("given")
     with pytest.raises(UserError, match="there is no given"):
-        sources.create_sprites("sprites", "given")
+        sources.create_images("sprites", "given")
     monkeypatch.delenv("CYCLE_VAE_ARCHIVE")
     shutil.rmtree(data_folder / "raw")
-    save_sprites(planted(unique(6), source="sprites"))
+    save_sprites(planted(paired(6), source="sprites"))
     assert sources.default_source() == "sprites"
 
 
@@ -445,7 +436,7 @@ def assert_sound(data, split):
 
 def test_no_drawn_image_of_test_is_in_train(drawn_sprites):
     data = drawn_sprites
-    split = sprites.split_sprites(data, "identity", 0)
+    split = split_images(data, "identity", 0)
     assert_sound(data, split)
     assert [len(set(data.identity[split[name]])) for name in split] == [144, 19, 29]
 
@@ -453,27 +444,19 @@ def test_no_drawn_image_of_test_is_in_train(drawn_sprites):
 def test_no_real_image_of_test_is_in_train(real_images):
     characters = np.array(list(real_images))
     images = stack(real_images, characters)
-    data = Sprites(
-        "sprites",
-        images,
-        LABELS[characters],
-        ATTRIBUTES,
-        characters,
-        sprites.distinct_images(images),
-        "",
-    )
+    data = sprite_set("sprites", images, LABELS[characters], ATTRIBUTES, characters, "")
     for seed in range(3):
-        split = sprites.split_sprites(data, "identity", seed)
+        split = split_images(data, "identity", seed)
         assert list(split) == ["train", "validation", "test"]
         assert [len(set(data.identity[indices])) for indices in split.values()] == [26, 4, 5]
         assert_sound(data, split)
 
 
 def test_images_shared_by_identities_stay_in_test_alone():
-    images = unique(40)
+    images = paired(40)
     images[:, 5] = 9999  # one picture that every character shows in pose 5
     data = planted(images)
-    split = sprites.split_sprites(data, "identity", 1)
+    split = split_images(data, "identity", 1)
     assert_sound(data, split)
     assert {name: bool((data.pose[indices] == 5).any()) for name, indices in split.items()} == {
         "train": False,
@@ -481,21 +464,13 @@ def test_images_shared_by_identities_stay_in_test_alone():
         "test": True,
     }
     assert sum(map(len, split.values())) == 40 * N_POSES - 34  # 3 of 20 identities are in test
-    assert np.array_equal(split["train"], sprites.split_sprites(data, "identity", 1)["train"])
-    assert not np.array_equal(split["test"], sprites.split_sprites(data, "identity", 2)["test"])
+    assert np.array_equal(split["train"], split_images(data, "identity", 1)["train"])
+    assert not np.array_equal(split["test"], split_images(data, "identity", 2)["test"])
 
 
 def test_sizes_of_the_published_split():
-    data = Sprites(
-        "sprites",
-        np.empty((672 * N_POSES, 0)),
-        LABELS,
-        ATTRIBUTES,
-        np.arange(672),
-        np.arange(672 * N_POSES),
-        "",
-    )
-    split = sprites.split_sprites(data, "identity", 0)
+    data = planted(paired(672), LABELS, "sprites", ATTRIBUTES, size=1)
+    split = split_images(data, "identity", 0)
     assert {name: len(indices) // (2 * N_POSES) for name, indices in split.items()} == {
         "train": 252,
         "validation": 34,
@@ -505,10 +480,9 @@ def test_sizes_of_the_published_split():
 
 def test_too_few_identities_cannot_be_split():
     with pytest.raises(UserError, match="5 identities cannot be split"):
-        sprites.split_sprites(planted(unique(10)), "identity", 0)
+        split_images(planted(paired(10)), "identity", 0)
     assert all(
-        len(indices)
-        for indices in sprites.split_sprites(planted(unique(12)), "identity", 0).values()
+        len(indices) for indices in split_images(planted(paired(12)), "identity", 0).values()
     )
 
 
@@ -516,51 +490,53 @@ def test_too_few_identities_cannot_be_split():
 
 
 def test_groups_show_one_character_in_distinct_valid_poses():
-    data = planted(unique(30))
+    data = planted(paired(30))
     indices = np.random.default_rng(0).permutation(30 * N_POSES)[: 15 * N_POSES]
-    valid = torch.from_numpy(data.mask(np.sort(indices)))
+    members = torch.from_numpy(data.members(np.sort(indices)))
     assert (
-        valid.shape == (30, N_POSES)
-        and valid.sum() == len(indices)
-        and valid.view(-1)[indices].all()
+        members.shape == (30, N_POSES)
+        and (members >= 0).sum() == len(indices)
+        and np.array_equal(members.view(-1)[indices], indices)
     )
     for seed in range(20):
-        groups = sampling.sample_groups(valid, 4, 16, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        characters, groups = sampling.sample_groups(members, 4, 16, generator)
         assert groups.shape == (16, 4) and groups.dtype == torch.int64
-        assert (groups // N_POSES == groups[:, :1] // N_POSES).all() and len(
-            set((groups[:, 0] // N_POSES).tolist())
-        ) == 16
+        assert (groups // N_POSES == characters[:, None]).all()
+        assert len(set(characters.tolist())) == 16
         assert all(len(set(row)) == 4 for row in groups.tolist())
-        assert valid.view(-1)[groups].all()
+        assert np.isin(groups, indices).all()
 
 
 def test_groups_are_drawn_uniformly_and_by_the_generator_alone():
-    valid = torch.zeros(5, N_POSES, dtype=torch.bool)
-    valid[:4, :6] = True
-    valid[4, 0] = True  # a single image makes no pair
+    every = torch.arange(5 * N_POSES).view(5, N_POSES)
+    members = torch.full((5, N_POSES), UNKNOWN)
+    members[:4, :6] = every[:4, :6]
+    members[4, 0] = every[4, 0]  # a single image makes no pair
     counts = torch.zeros(5 * N_POSES)
     generator = torch.Generator().manual_seed(0)
     for _ in range(3000):
-        counts[sampling.sample_groups(valid, 2, 2, generator).flatten()] += 1
+        counts[sampling.sample_groups(members, 2, 2, generator)[1].flatten()] += 1
     assert counts.view(5, N_POSES)[4].sum() == 0 and counts.view(5, N_POSES)[:, 6:].sum() == 0
     # 12,000 images over 24: 500 each, with a deviation of 22
     assert (counts.view(5, N_POSES)[:4, :6] / 500 - 1).abs().max() < 0.2
     draws = [
-        sampling.sample_groups(valid, 2, 3, torch.Generator().manual_seed(seed)).tolist()
+        sampling.sample_groups(members, 2, 3, torch.Generator().manual_seed(seed))[1].tolist()
         for seed in (7, 7, 8)
     ]
     assert draws[0] == draws[1] != draws[2]
 
 
 def test_few_characters_come_repeatedly_and_none_is_an_error():
-    valid = torch.zeros(3, N_POSES, dtype=torch.bool)
-    valid[:2] = True
-    groups = sampling.sample_groups(valid, 4, 50, torch.Generator().manual_seed(0))
-    assert set((groups // N_POSES).flatten().tolist()) == {0, 1}
+    members = torch.arange(3 * N_POSES).view(3, N_POSES)
+    members[2] = UNKNOWN
+    characters, groups = sampling.sample_groups(members, 4, 50, torch.Generator().manual_seed(0))
+    assert set(characters.tolist()) == set((groups // N_POSES).flatten().tolist()) == {0, 1}
     with pytest.raises(
-        UserError, match="no character has 4 images: lower group_size, or give more sprites"
+        UserError, match="no character has 4 images: lower group_size, or give more images"
     ):
-        sampling.sample_groups(valid & False, 4, 2, torch.Generator())
+        none = torch.full_like(members, UNKNOWN)
+        sampling.sample_groups(none, 4, 2, torch.Generator())
 
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
@@ -586,14 +562,12 @@ def test_to_uint8_clamps_and_rounds():
 
 def test_a_split_by_outfit_holds_out_identities_in_all_skins(drawn_sprites):
     data = drawn_sprites
-    split = sprites.split_sprites(data, "outfit", 0)
+    split = split_images(data, "outfit", 0)
     assert_sound(data, split)
-    outfits = {
-        name: set(data.character_outfit[data.character[index]]) for name, index in split.items()
-    }
+    outfits = {name: set(data.cluster[index]) for name, index in split.items()}
     assert [len(outfits[name]) for name in split] == [48, 6, 10]
     assert not outfits["train"] & outfits["test"] and not outfits["train"] & outfits["validation"]
     skins = data.labels[np.unique(data.character[split["test"]]), 0]
     assert (np.bincount(skins) == 20).all()
-    with pytest.raises(UserError, match="no split 'pose': choose one of identity, outfit"):
-        sprites.split_sprites(data, "pose", 0)
+    with pytest.raises(UserError, match="no split 'pose': choose one of identity, outfit, image"):
+        split_images(data, "pose", 0)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from lib.config import make_hparams
-from lib.data.sprites import N_POSES, split_sprites
+from lib.data.splits import split_images
+from lib.data.sprites import N_POSES
 from lib.evaluation import judge
 from lib.evaluation.swaps import image_errors, psnr, true_images
 from lib.system import paths
@@ -22,7 +23,7 @@ def judged(few_sprites, tmp_path_factory):
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "DATA", tmp_path_factory.mktemp("data"))
-        train = split_sprites(few_sprites, "identity", 0)["train"]
+        train = split_images(few_sprites, "identity", 0)["train"]
         trained = judge.load_judge(few_sprites, train, HP, 0, CPU)
         patch.setattr(judge, "_fit", lambda *_: pytest.fail("the judge was trained again"))
         again = judge.load_judge(few_sprites, train, HP, 0, CPU)
@@ -72,12 +73,12 @@ def test_another_character_or_pose_is_seen_and_doubted(judged, few_sprites):
 
 def test_stored_weights_of_other_networks_are_not_loaded(few_sprites, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "DATA", tmp_path)
-    train = split_sprites(few_sprites, "identity", 0)["train"]
+    train = split_images(few_sprites, "identity", 0)["train"]
     fitted = []
     monkeypatch.setattr(judge, "_fit", lambda *_: fitted.append(1))
     first = judge.load_judge(few_sprites, train, HP, 0, CPU)
     convolutions = judge.convolutions
-    monkeypatch.setattr(judge, "convolutions", lambda: [*convolutions(), torch.nn.ReLU()])
+    monkeypatch.setattr(judge, "convolutions", lambda c: [*convolutions(c), torch.nn.ReLU()])
     judge.load_judge(few_sprites, train, HP, 0, CPU)
     monkeypatch.setattr(judge, "convolutions", convolutions)
     again = judge.load_judge(few_sprites, train, HP, 0, CPU)

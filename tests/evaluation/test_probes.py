@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib.config import make_hparams
-from lib.data.sprites import split_sprites
+from lib.data.splits import split_images
 from lib.evaluation.disentanglement import block_scores, entropy_fraction
 from lib.evaluation.probes import KINDS, Probe, by_attributes, fit_probes, score
 from tests.evaluation.planted import (
@@ -222,7 +222,7 @@ def test_nats_are_those_of_the_posterior():
 
 @pytest.mark.parametrize("certainty", [0.9, 0.0])
 def test_an_identity_by_its_attributes_is_right_or_at_chance_as_they_are(few_sprites, certainty):
-    test = split_sprites(few_sprites, "identity", 0)["test"]
+    test = split_images(few_sprites, "identity", 0)["test"]
     labels, probes = few_sprites.labels[few_sprites.character[test]], {}
     for k, name in enumerate(few_sprites.attributes):
         K = int(few_sprites.labels[:, k].max()) + 1

@@ -8,9 +8,10 @@ from lib.config import make_hparams
 from lib.data.drawn import ATTRIBUTES, character_labels
 from lib.data.images import to_float
 from lib.data.sources import exchanged_images
-from lib.data.sprites import N_POSES, POSES, Sprites, split_sprites
+from lib.data.splits import split_images
+from lib.data.sprites import N_POSES, POSES, sprite_set
 from lib.evaluation.baselines import NEIGHBOURS, choose_neighbours, predictor_errors, predictors
-from lib.evaluation.codes import Codes, encode_sprites
+from lib.evaluation.codes import Codes, encode_dataset
 from lib.evaluation.intervals import bootstrap_interval
 from lib.evaluation.swaps import (
     CODE_STEPS,
@@ -36,6 +37,7 @@ from lib.evaluation.swaps import (
     true_images,
 )
 from lib.method.networks import CycleVAE
+from tests.image_sets import numbered, paired
 
 RNG = np.random.default_rng(0)
 
@@ -45,11 +47,11 @@ class Planted(torch.nn.Module):
     of the other.
     """
 
-    def __init__(self, sprites, keeps_pose=False):
+    def __init__(self, dataset, keeps_pose=False):
         super().__init__()
         self.anchor = torch.nn.Parameter(torch.zeros(1))
-        self.images = sprites.images
-        self.where = {image.tobytes(): n for n, image in reversed(list(enumerate(sprites.images)))}
+        self.images = dataset.images
+        self.where = {image.tobytes(): n for n, image in reversed(list(enumerate(dataset.images)))}
         self.keeps_pose = keeps_pose
 
     def find(self, x):
@@ -63,7 +65,7 @@ class Planted(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def splits(few_sprites):
-    return split_sprites(few_sprites, "identity", 0)
+    return split_images(few_sprites, "identity", 0)
 
 
 def test_swaps_are_of_different_identities_and_poses_and_their_truth_is_right(few_sprites, splits):
@@ -81,7 +83,7 @@ def test_swaps_are_of_different_identities_and_poses_and_their_truth_is_right(fe
 
 def test_several_images_that_give_s_show_one_character_and_never_the_target(few_sprites, splits):
     swaps = sample_swaps(few_sprites, splits["test"], 500, seed=0)
-    several = several_s_images(swaps, seed=0)
+    several = several_s_images(few_sprites, swaps, seed=0)
     assert several.shape == (500, SEVERAL) and (several[:, 0] == swaps.s_image).all()
     assert all(len(set(row)) == SEVERAL for row in several)
     assert (several // N_POSES == swaps.target[:, None] // N_POSES).all()
@@ -98,7 +100,7 @@ def test_several_images_give_their_mean_s(few_sprites, splits):
         def decode(self, z, s):
             return s[:, :, None, None] / n
 
-    several = several_s_images(swaps, seed=0)
+    several = several_s_images(few_sprites, swaps, seed=0)
     found = swap_predictor(ShowsS(1, 1), codes, swaps, several)(slice(None)).flatten()
     np.testing.assert_allclose(found, several.mean(axis=1) / n, rtol=1e-5)
 
@@ -189,8 +191,8 @@ def test_the_mean_of_neighbours_is_of_the_nearest_characters(few_sprites, splits
 def test_the_interval_of_reconstructions_counts_each_outfit_once(few_sprites, splits):
     same = reconstruction_swaps(splits["train"], 300, seed=0)
     errors = RNG.random(300)
-    outfit = few_sprites.outfit[same.target]
-    assert bootstrap_interval(errors, *same.outfits(few_sprites)) == bootstrap_interval(
+    outfit = few_sprites.cluster[same.target]
+    assert bootstrap_interval(errors, *same.clusters(few_sprites)) == bootstrap_interval(
         errors, outfit
     )
 
@@ -283,12 +285,12 @@ def test_retrieval_has_the_similarity_of_what_it_shows(few_sprites, splits):
     assert similar["retrieval"] > similar["pose_mean"] > similar["black"]
 
 
-def random_model(sprites):
+def random_model(dataset):
     """A model and its codes of all images."""
     model = CycleVAE(make_hparams("smoke")).eval()
-    images = torch.from_numpy(sprites.images)
+    images = torch.from_numpy(dataset.images)
     model.components.fit(images, torch.arange(len(images)), seed=0)
-    z_mu, _, s = (code.numpy() for code in encode_sprites(model, sprites))
+    z_mu, _, s = (code.numpy() for code in encode_dataset(model, dataset))
     return model, Codes(z_mu, z_mu, s)
 
 
@@ -318,12 +320,12 @@ def test_an_optimisation_that_is_cut_says_so(few_sprites, splits, monkeypatch):
     assert optimisation == {"steps": 5, "converged": False}
 
 
-def with_part(sprites, swaps, attribute, is_wrong):
+def with_part(dataset, swaps, attribute, is_wrong):
     """The true images, but where `is_wrong` with the part of B."""
-    k = sprites.attributes.index(attribute)
-    labels = sprites.labels[sprites.character[swaps.s_image]].copy()
-    labels[is_wrong, k] = sprites.labels[sprites.character[swaps.z_image[is_wrong]], k]
-    shown, exists = exchanged_images(sprites, labels, sprites.pose[swaps.target])
+    k = dataset.attributes.index(attribute)
+    labels = dataset.labels[dataset.character[swaps.s_image]].copy()
+    labels[is_wrong, k] = dataset.labels[dataset.character[swaps.z_image[is_wrong]], k]
+    shown, exists = exchanged_images(dataset, labels, dataset.pose[swaps.target])
     assert exists.all()
     return lambda part: to_float(shown[part])
 
@@ -354,21 +356,19 @@ def test_gains_are_of_the_same_swaps(few_sprites, splits):
 
 def test_a_new_skin_is_told_from_a_new_outfit():
     labels = character_labels()
-    n = len(labels) * N_POSES
-    numbers = np.arange(len(labels))
-    sprites = Sprites(
-        "drawn", np.empty((n, 0)), labels, tuple(ATTRIBUTES), numbers, np.arange(n), ""
-    )
+    n, numbers = len(labels) * N_POSES, np.arange(len(labels))
+    images = numbered(paired(len(labels)), size=1)
+    dataset = sprite_set("drawn", images, labels, tuple(ATTRIBUTES), numbers, "")
     found = {}
     for split in ("identity", "outfit"):
-        parts = split_sprites(sprites, split, 0)
-        swaps = sample_swaps(sprites, parts["test"], 500, seed=0)
-        by_distance = swap_error_by_distance(sprites, parts["train"], swaps, np.ones((500, 3)))
+        parts = split_images(dataset, split, 0)
+        swaps = sample_swaps(dataset, parts["test"], 500, seed=0)
+        by_distance = swap_error_by_distance(dataset, parts["train"], swaps, np.ones((500, 3)))
         assert sum(e["n"] for e in by_distance.values()) == 500
-        identities = len(np.unique(sprites.identity[swaps.s_image]))
+        identities = len(np.unique(dataset.identity[swaps.s_image]))
         assert sum(e["identities"] for e in by_distance.values()) == identities
         found[split] = by_distance
     assert found["identity"].keys() == {"skin alone"}
     assert found["outfit"].keys() == {"2 attributes"}
-    known = training_distance(sprites, np.arange(n))
+    known = training_distance(dataset, np.arange(n))
     assert set(known) == {"0 attributes"}

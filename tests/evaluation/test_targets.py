@@ -5,7 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lib.data.sprites import N_POSES, bayes_ceiling, split_sprites
+from lib.data.image_set import bayes_ceiling
+from lib.data.splits import split_images
+from lib.data.sprites import N_POSES
 from lib.evaluation.targets import (
     IDENTITY_TARGETS,
     control_targets,
@@ -71,8 +73,8 @@ def test_no_probe_is_tested_on_an_image_it_was_trained_on(few_sprites):
     for parts in (
         unseen_poses(few_sprites, seed=0),
         unseen_cells(few_sprites, seed=0),
-        split_sprites(few_sprites, "identity", 0),
-        split_sprites(few_sprites, "outfit", 0),
+        split_images(few_sprites, "identity", 0),
+        split_images(few_sprites, "outfit", 0),
     ):
         train, validation, test = (set(few_sprites.distinct[part]) for part in parts.values())
         assert test and not train & test and not train & validation and not validation & test

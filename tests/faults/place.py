@@ -156,8 +156,8 @@ class Place:
 
     def data_command(self) -> tuple[object, ...]:
         """What notebook 1 does first: the data from the archive."""
-        create = f"create_sprites('sprites', {str(self.archive)!r})"
-        return self.python_command(f"from lib.data.sources import create_sprites; {create}")
+        create = f"create_images('sprites', {str(self.archive)!r})"
+        return self.python_command(f"from lib.data.sources import create_images; {create}")
 
     def make_data(self) -> None:
         self.run_successfully(*self.data_command())

@@ -85,7 +85,7 @@ def test_a_tar_that_points_elsewhere(three, record, tmp_path):
     link = ("sprites_2.mat", "/etc/passwd")
     climbing = write_tar(tmp_path / "climbing ü.tar.gz", [*good, link])
     before = sorted(tmp_path.parent.rglob("*"))
-    assert read_archive(climbing, progress=False, workers=1).numbers.tolist() == [0, 1]
+    assert read_archive(climbing, progress=False, workers=1).names == ("no. 0", "no. 1")
     assert sorted(tmp_path.parent.rglob("*")) == before
     record(
         "tar: names that climb out, links",

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lib.config import make_hparams
-from lib.data.sprites import load_sprites
+from lib.data.stored import load_images
 from lib.method.runs import new_run, resume
 from lib.method.step import make_optimizers
 from lib.system import paths
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.faults
 REFUSED = ".*{}.*: (delete it|start afresh|name this one)"
 BY_COMMAND = ("truncated", "a malicious pickle")  # the others: by the function that it calls
 UNREADABLE, OTHER_VERSION = "cannot be read", "comes from another version"
-DAMAGED_DATA = "sprites.npz is damaged: remove it, then run"
+DAMAGED_DATA = "sprites.npz is damaged or of another version: remove it, then run"
 
 
 def without_networks(state: dict, _: Path) -> dict:
@@ -77,7 +77,7 @@ def resume_training(place_with_data, monkeypatch) -> Callable[[], None]:
     monkeypatch.setattr(paths, "DATA", place_with_data.data)
     monkeypatch.setattr(paths, "REPORTS", place_with_data.reports)
     hp = make_hparams("smoke", **SMALL_TRAINING)
-    run = new_run("bad", load_sprites("sprites"), "smoke", 0, hp)
+    run = new_run("bad", load_images("sprites"), "smoke", 0, hp)
     return lambda: resume(run, make_optimizers(run.model, hp), torch.Generator())
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lib.config import make_hparams
-from lib.data.sprites import split_sprites
+from lib.data.splits import split_images
 from lib.evaluation import judge, swaps
 from lib.evaluation.codes import encode_all, encode_images
 from lib.evaluation.protocol import published_protocol
@@ -26,11 +26,11 @@ def reports(tmp_path, monkeypatch):
     return tmp_path
 
 
-def train(sprites, device, name, on_log=None, **overrides):
+def train(dataset, device, name, on_log=None, **overrides):
     hp = make_hparams("smoke", **{**TINY, **overrides})
-    run = new_run(name, sprites, "smoke", 0, hp)
-    train_images = split_sprites(sprites, "identity", 0)["train"]
-    return fit(run, sprites, train_images, device, on_log=on_log)
+    run = new_run(name, dataset, "smoke", 0, hp)
+    train_images = split_images(dataset, "identity", 0)["train"]
+    return fit(run, dataset, train_images, device, on_log=on_log)
 
 
 @pytest.mark.parametrize("architecture", ["dense", "published"])
@@ -70,7 +70,7 @@ def test_long_trainings_are_compiled(few_sprites, reports, monkeypatch):
 def test_the_evaluation_on_a_gpu_is_that_on_a_cpu(few_sprites, reports):
     train(few_sprites, CUDA, "evaluated")
     on_cpu, on_cuda = (load_run("evaluated", device) for device in (CPU, CUDA))
-    split = split_sprites(few_sprites, "identity", 0)
+    split = split_images(few_sprites, "identity", 0)
     chosen = swaps.sample_swaps(few_sprites, split["test"], 64, seed=0)
     errors = [swaps.swap_error(run.model, few_sprites, chosen) for run in (on_cpu, on_cuda)]
     np.testing.assert_allclose(*errors, rtol=0.01)

@@ -7,15 +7,18 @@ import pytest
 import torch
 
 from lib.config import make_hparams
+from lib.data.image_set import UNKNOWN
 from lib.data.shapes import features
 from lib.data.sprites import N_POSES
-from lib.evaluation.swaps import match_score
+from lib.evaluation.matches import match_score
 from lib.method import matching
 from lib.method.matching import assign, distances, find_matches, match
 from lib.method.sampling import sample_matched
+from tests.image_sets import made_up
 
 C = 12
-EVERY = torch.ones(C, N_POSES, dtype=torch.bool)
+EVERY = torch.arange(C * N_POSES).view(C, N_POSES)
+ALL = torch.ones(C, N_POSES, dtype=torch.bool)
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def find(monkeypatch):
     of an image tells nothing.
     """
 
-    def run(scale=1.0, noise=0.0, valid=EVERY, **overrides):
+    def run(scale=1.0, noise=0.0, valid=ALL, **overrides):
         rng = np.random.default_rng(0)
         pose = np.concatenate([rng.permutation(N_POSES) for _ in range(C)])
         planted = scale * rng.normal(size=(N_POSES, 8))[pose] + noise * rng.normal(
@@ -36,8 +39,9 @@ def find(monkeypatch):
         planted += 0.1 * rng.normal(size=(C, 8)).repeat(N_POSES, axis=0)
         monkeypatch.setattr(matching, "features", lambda images: [planted[rows] for rows in images])
         hp = make_hparams("smoke", **overrides)
-        matches = find_matches(np.arange(C * N_POSES), valid, hp, seed=0)
-        return matches, match_score(SimpleNamespace(pose=pose), matches)
+        members = torch.where(valid, EVERY, UNKNOWN)
+        matches = find_matches(np.arange(C * N_POSES), members, hp, seed=0)
+        return matches, match_score(SimpleNamespace(pose=pose, n_poses=N_POSES), matches)
 
     return run
 
@@ -57,7 +61,7 @@ def test_noise_costs_some_matches(find):
 
 
 def test_images_that_may_not_be_used_are_not_matched(find):
-    valid = EVERY.clone()
+    valid = ALL.clone()
     valid[3] = False
     valid[4, 50:] = False
     matches, same_pose = find(valid=valid)
@@ -66,6 +70,21 @@ def test_images_that_may_not_be_used_are_not_matched(find):
     used = torch.zeros(C * N_POSES, dtype=torch.bool)
     used[matches[matches >= 0]] = True
     assert torch.equal(used.view(C, N_POSES), valid)
+
+
+def test_ragged_characters_are_matched_where_they_have_a_pose(monkeypatch):
+    rng = np.random.default_rng(0)
+    poses = [np.sort(rng.permutation(20)[:count]) for count in (20, 7, 12, 1, 16, 9)]
+    data = made_up(poses)
+    points = rng.normal(size=(20, 8))[data.pose]
+    monkeypatch.setattr(matching, "features", lambda images: [points[rows] for rows in images])
+    train = np.flatnonzero(rng.random(len(data.images)) < 0.9)
+    members = torch.from_numpy(data.members(train))
+    matches = find_matches(np.arange(len(data.images)), members, make_hparams("smoke"), seed=0)
+    assert matches.shape == (6, (members != UNKNOWN).sum(dim=1).max())
+    for found, own in zip(matches, members, strict=True):
+        assert sorted(found[found != UNKNOWN].tolist()) == sorted(own[own != UNKNOWN].tolist())
+    assert match_score(data, matches) > 0.9
 
 
 def test_characters_are_matched_through_those_between_them():
@@ -95,7 +114,7 @@ def test_at_most_so_many_characters_are_matched(find):
 
 
 def test_the_character_with_the_most_images_need_not_be_among_those_that_are_matched(find):
-    valid = EVERY.clone()
+    valid = ALL.clone()
     valid[1:, 100:] = False
     for most in range(C):  # whichever character it is
         found = find(valid=valid.roll(most, dims=0), match_characters=5)[0]
@@ -104,8 +123,8 @@ def test_the_character_with_the_most_images_need_not_be_among_those_that_are_mat
 
 def test_drawn_sprites_are_matched(few_sprites):
     hp = make_hparams("smoke")
-    valid = torch.ones(len(few_sprites.labels), N_POSES, dtype=torch.bool)
-    matches = find_matches(few_sprites.images, valid, hp, seed=0)
+    members = torch.from_numpy(few_sprites.members(np.arange(len(few_sprites.images))))
+    matches = find_matches(few_sprites.images, members, hp, seed=0)
     assert match_score(few_sprites, matches) > 0.95
 
 
@@ -157,9 +176,9 @@ def test_groups_are_drawn_two_by_two_at_the_same_prototypes():
     matches = torch.from_numpy(np.argsort(prototype, axis=1) + N_POSES * np.arange(4)[:, None])
     seen = set()
     for _ in range(400):
-        index, matched = sample_matched(EVERY[:4], matches, 3, 4, generator)
+        character, index, matched = sample_matched(EVERY[:4], matches, 3, 4, generator)
         characters, places = index // N_POSES, torch.from_numpy(prototype.reshape(-1))[index]
-        assert (characters == characters[:, :1]).all() and len(set(characters[:, 0].tolist())) == 4
+        assert (characters == character[:, None]).all() and len(set(character.tolist())) == 4
         assert matched.all() and torch.equal(places[0::2], places[1::2])
         assert all(len(set(row.tolist())) == 3 for row in places)
         seen |= set(places.flatten().tolist())
@@ -172,7 +191,8 @@ def test_characters_without_common_prototypes_stay_as_they_were_drawn():
     generator = torch.Generator().manual_seed(0)
     drawn = []
     for _ in range(30):
-        index, matched = sample_matched(EVERY[:3], matches, 4, 3, generator)
+        character, index, matched = sample_matched(EVERY[:3], matches, 4, 3, generator)
+        assert (index // N_POSES == character[:, None]).all()
         both = set((index[:2, 0] // N_POSES).tolist()) == {0, 1}
         assert matched.tolist() == [both, both, False]
         assert all(len(set(row.tolist())) == 4 for row in index)

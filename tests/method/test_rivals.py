@@ -8,7 +8,7 @@ import torch
 from torch.distributions import Normal
 
 from lib.config import make_hparams
-from lib.data.sprites import N_POSES, split_sprites
+from lib.data.splits import split_images
 from lib.method.networks import CycleVAE
 from lib.method.parallel import Objective
 from lib.method.rivals import variants
@@ -37,22 +37,22 @@ def tiny_hparams(**overrides):
     return make_hparams("smoke", **{**TINY, **overrides})
 
 
-def fit_tiny(sprites, learner, name="tiny", on_log=None, **overrides):
-    run = new_run(name, sprites, "smoke", 0, tiny_hparams(**overrides))
-    train = split_sprites(sprites, "identity", 0)["train"]
-    return fit(run, sprites, train, CPU, on_log=on_log, make_learner=learner)
+def fit_tiny(dataset, learner, name="tiny", on_log=None, **overrides):
+    run = new_run(name, dataset, "smoke", 0, tiny_hparams(**overrides))
+    train = split_images(dataset, "identity", 0)["train"]
+    return fit(run, dataset, train, CPU, on_log=on_log, make_learner=learner)
 
 
-def problem(sprites, learner, **overrides):
+def problem(dataset, learner, **overrides):
     """A model with its learner, and batches of its components."""
     torch.manual_seed(0)
     hp = tiny_hparams(**overrides)
-    model, images = CycleVAE(hp), torch.from_numpy(sprites.images)
+    model, images = CycleVAE(hp), torch.from_numpy(dataset.images)
     model.components.fit(images, torch.arange(len(images)), seed=0)
     rows, read = model.components.prepare(images, torch.arange(len(images)), draws=10**9)
-    valid = torch.ones(sprites.n_characters, N_POSES, dtype=torch.bool)
-    sampler = Sampler(rows, valid, hp, torch.Generator().manual_seed(0), read=read)
-    return model, learner(model, hp, len(images)), sampler
+    members = torch.from_numpy(dataset.members(np.arange(len(images))))
+    sampler = Sampler(rows, members, hp, torch.Generator().manual_seed(0), read=read)
+    return model, learner(model, hp, len(images), dataset.n_characters), sampler
 
 
 def flat(module):

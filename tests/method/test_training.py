@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lib.config import make_hparams
-from lib.data.sprites import N_POSES, split_sprites
+from lib.data.splits import split_images
 from lib.method.parallel import Objective
 from lib.method.runs import load_run, new_run
 from lib.method.sampling import Sampler
@@ -45,17 +45,17 @@ def finished(trained, reports):
     return load_run("tiny")
 
 
-def tiny_run(sprites, name="tiny", seed=0, **overrides):
-    return new_run(name, sprites, "smoke", seed, make_hparams("smoke", **{**TINY, **overrides}))
+def tiny_run(dataset, name="tiny", seed=0, **overrides):
+    return new_run(name, dataset, "smoke", seed, make_hparams("smoke", **{**TINY, **overrides}))
 
 
 def weights(run):
     return torch.cat([p.detach().flatten() for p in run.model.parameters()])
 
 
-def train(sprites, **settings):
-    run = tiny_run(sprites, **settings)
-    return fit(run, sprites, split_sprites(sprites, "identity", 0)["train"], CPU)
+def train(dataset, **settings):
+    run = tiny_run(dataset, **settings)
+    return fit(run, dataset, split_images(dataset, "identity", 0)["train"], CPU)
 
 
 def test_each_optimizer_holds_its_part(few_sprites):
@@ -74,11 +74,11 @@ def test_a_step_moves_the_decoder_by_the_forward_cycle_alone(few_sprites, weight
     run = tiny_run(few_sprites, **others)
     before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
     generator = torch.Generator().manual_seed(0)
-    valid = torch.ones(few_sprites.n_characters, N_POSES, dtype=torch.bool)
+    members = torch.from_numpy(few_sprites.members(np.arange(len(few_sprites.images))))
     images = torch.from_numpy(few_sprites.images)
     run.model.components.fit(images, torch.arange(len(images)), seed=0)
     rows, read = run.model.components.prepare(images, torch.arange(len(images)), draws=10**9)
-    batch = Sampler(rows, valid, run.hp, generator, read=read).draw(0)
+    batch = Sampler(rows, members, run.hp, generator, read=read).draw(0)
     train_step(Objective(run.model, CPU), make_optimizers(run.model, run.hp), batch, 0, run.hp)
     moved = {
         name.split(".")[0]
@@ -133,7 +133,7 @@ def test_killed_and_resumed_is_as_never_stopped(few_sprites, reports, finished, 
         fit(
             stopped,
             few_sprites,
-            split_sprites(few_sprites, "identity", 0)["train"],
+            split_images(few_sprites, "identity", 0)["train"],
             CPU,
             on_log=kill,
         )
@@ -143,7 +143,7 @@ def test_killed_and_resumed_is_as_never_stopped(few_sprites, reports, finished, 
     fit(
         resumed,
         few_sprites,
-        split_sprites(few_sprites, "identity", 0)["train"],
+        split_images(few_sprites, "identity", 0)["train"],
         CPU,
         on_log=lambda row: resumed_from.append(row["images"]),
     )
@@ -162,7 +162,7 @@ def test_a_finished_run_is_not_repeated_and_loads(few_sprites, finished):
     fit(
         again,
         few_sprites,
-        split_sprites(few_sprites, "identity", 0)["train"],
+        split_images(few_sprites, "identity", 0)["train"],
         CPU,
         on_log=lambda row: pytest.fail("it trained again"),
     )
@@ -216,7 +216,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(few_sprites, reports):
     with pytest.raises(
         UserError, match=r"not finite at step \d+ of run 'tiny': lower learning_rate"
     ):
-        fit(run, broken, split_sprites(broken, "identity", 0)["train"], CPU)
+        fit(run, broken, split_images(broken, "identity", 0)["train"], CPU)
     assert not (reports / "tiny" / "model.pt").exists()
 
 

@@ -37,7 +37,7 @@ def test_results_are_joined_and_hold_finite_numbers_only(reports):
         "01_a.json",
         "02_b.json",
     ]
-    with pytest.raises(UserError, match="lacks the results swap, interpolation, probes"):
+    with pytest.raises(UserError, match="lacks the results reconstruction, interpolation, probes"):
         build.build_report("joined")
 
 

@@ -15,10 +15,9 @@ from PIL import Image
 
 from lib.config import make_hparams
 from lib.data.images import to_float, to_uint8
-from lib.data.sprites import split_sprites
+from lib.data.splits import split_images
 from lib.method.runs import new_run
 from lib.report import animation, explorer, packing
-from lib.report.build import ATTRIBUTION
 from lib.system import paths
 from tests.browser import chromium, open_tab
 
@@ -30,11 +29,11 @@ TINY = {"components": 33, "images_seen": 160, "swap_samples": 100}  # 33 is no m
 SETTINGS = [{}, {"normalize_s": False, "background_level": 0}]
 
 
-def make_run(sprites, **settings):
-    run = new_run("tiny", sprites, "smoke", 0, make_hparams("smoke", **TINY, **settings))
-    train = torch.from_numpy(split_sprites(sprites, run.split, run.split_seed)["train"])
+def make_run(dataset, **settings):
+    run = new_run("tiny", dataset, "smoke", 0, make_hparams("smoke", **TINY, **settings))
+    train = torch.from_numpy(split_images(dataset, run.split, run.split_seed)["train"])
     if run.hp.architecture == "dense":
-        run.model.components.fit(torch.from_numpy(sprites.images), train, seed=0)
+        run.model.components.fit(torch.from_numpy(dataset.images), train, seed=0)
     run.model.eval()
     return run
 
@@ -57,10 +56,10 @@ def default_run(few_sprites, reports):
     return with_page(make_run(few_sprites), few_sprites)
 
 
-def with_page(run, sprites):
-    test = split_sprites(sprites, run.split, run.split_seed)["test"]
+def with_page(run, dataset):
+    test = split_images(dataset, run.split, run.split_seed)["test"]
     order, ranges = np.arange(run.hp.z_dim)[::-1], np.linspace(1, 3, run.hp.z_dim)
-    explorer.write_page(run, sprites, test, order, ranges)
+    explorer.write_page(run, dataset, test, order, ranges)
     return run
 
 
@@ -188,17 +187,17 @@ def test_its_characters_are_of_the_test_split_and_of_different_identities(run, f
     images = arrays["colours"][arrays["images"]]
     all_images = few_sprites.images.reshape(-1, *images.shape[1:])
     characters = [np.flatnonzero((all_images == each).all((1, 2, 3, 4)))[0] for each in images]
-    test = split_sprites(few_sprites, run.split, run.split_seed)["test"]
+    test = split_images(few_sprites, run.split, run.split_seed)["test"]
     assert set(characters) <= set(few_sprites.character[test])
     identities = few_sprites.character_identity[characters]
     assert len(set(identities)) == len(np.unique(few_sprites.identity[test])) == len(images)
     assert facts["texts"]["characters"] == str(len(images))
 
 
-def test_it_says_what_8_bits_cost_and_where_the_sprites_come_from(run):
+def test_it_says_what_8_bits_cost_and_where_the_sprites_come_from(run, few_sprites):
     facts = content_of(run)[1]
     assert abs(float(facts["texts"]["lost"])) < 0.5 < float(facts["texts"]["exact"])
-    assert facts["texts"]["attribution"] == ATTRIBUTION["drawn"]
+    assert facts["texts"]["attribution"] == few_sprites.attribution.credit
     assert facts["portrait_hides_weapon"] is True
     for name in facts["texts"]:
         assert f'data-text="{name}"' in page_of(run).read_text()
@@ -293,10 +292,15 @@ def test_its_normal_numbers_are_normal():
     assert abs(found.mean()) < 0.05 and abs(found.std() - 1) < 0.05
 
 
-def test_the_published_networks_have_no_page_and_say_so(few_sprites, reports):
-    run = make_run(few_sprites, architecture="published")
-    run.name = "published"
-    test = split_sprites(few_sprites, "identity", 0)["test"]
+@pytest.mark.parametrize(
+    ("source", "architecture"), [("drawn", "published"), ("folder-made-up", "dense")]
+)
+def test_other_networks_and_images_have_no_page_and_say_so(
+    few_sprites, reports, source, architecture
+):
+    run = make_run(few_sprites, architecture=architecture)
+    run.name, run.source = "pageless", source
+    test = split_images(few_sprites, "identity", 0)["test"]
     explorer.write_page(run, few_sprites, test, np.arange(8), np.ones(8))
     assert not page_of(run).exists()
     assert explorer.show_page(run, []).data == explorer.NO_PAGE
@@ -492,7 +496,7 @@ def test_a_visitor_can_use_all_of_it(default_run, few_sprites, visitor, tmp_path
     tab.until(lambda: (tmp_path / "sprite.png").exists())
     with Image.open(tmp_path / "sprite.png") as picture:
         assert picture.size == (1080, 560)
-    assert {ATTRIBUTION["drawn"], "s: the character"} <= set(tab.evaluate("written"))
+    assert {few_sprites.attribution.credit, "s: the character"} <= set(tab.evaluate("written"))
     visitor.open(page_of(run), "#s=none")
     visitor.says("The address held no view")
     assert tab.messages == []

@@ -112,6 +112,7 @@ def test_images_that_were_not_published_are_reported(as_published):
         "distinct_images": 86_095,
         "ceilings": {"character": 0.737, "identity": 0.997, "pose": 1.0},
         "as_published": as_published,
+        "hidden": ["weapon"],
     }
     text = joined(findings.data_finding(data))
     assert text.startswith("These images differ from the 119,616 published ones. ") == (
@@ -121,6 +122,8 @@ def test_images_that_were_not_published_are_reported(as_published):
     assert "the pose" not in text
     free = data | {"ceilings": dict.fromkeys(data["ceilings"], 1.0)}
     assert "exceed" not in joined(findings.data_finding(free))
+    hides = "Characters that differ only in the weapon look the same where it is hidden."
+    assert hides in text and "hidden" not in joined(findings.data_finding(data | {"hidden": []}))
 
 
 def test_a_collapsed_run_is_reported():
@@ -159,6 +162,7 @@ def probes(leak=0.0, evidence=True, pose_from_s=0.9):
         {
             "code": code,
             "target": target,
+            "holder": "s" if target in ("identity", "skin") else "z",
             "kind": kind,
             "split": "unseen poses",
             "accuracy": 0.99 if kind == "linear" else accuracy,
@@ -169,7 +173,7 @@ def probes(leak=0.0, evidence=True, pose_from_s=0.9):
         for kind in ("linear", "mlp")
     ]
     attributes = {"code": "z_mu", "target": "identity", "kind": "attributes", "chosen": False}
-    attributes |= {"split": "unseen identities", "proven": False, "accuracy": 0.7}
+    attributes |= {"split": "unseen identities", "proven": False, "accuracy": 0.7, "holder": "s"}
     return [{**entry, **common} for entry in [*entries, attributes]]
 
 
@@ -228,6 +232,7 @@ def judge(pose=0.98, weapon=0.74):
         "swap_less_reconstruction": {"identity": 0.01, "ci95": [-0.01, 0.03]},
         "rank_correlation": {"identity": 0.75, "pose": 0.1},
         "tolerance_pixels": 10,
+        "hidden": ["weapon"],
     }
 
 
@@ -235,6 +240,8 @@ def test_a_judge_is_trusted_as_far_as_it_is_right_on_true_images():
     text = joined(findings.judge_finding(judge()))
     assert "the judge wrongly reports the test identity in 0.2 % of its images." in text
     assert "carry little" not in text and "within one point of the ceiling" in text
+    assert "recognises the identity, which excludes the weapon, in 60.0 %" in text
+    assert "the identity in 60.0 %" in joined(findings.judge_finding(judge() | {"hidden": []}))
     assert "in 60.0 % of swaps and 99.9 % of true images" in text
     assert "as blurred as swaps, it recognises the identity in 97.0 % and the pose" in text
     assert "is 1.0 points (95 % interval -1.0 to 3.0), so neither is shown to be higher." in text
@@ -264,6 +271,7 @@ def test_a_weak_correlation_is_called_so(value, verb):
 
 def test_a_published_probe_worse_than_a_guess_is_reported():
     ours = {"character": 0.5, "identity": None, "ceiling": 0.737, "character_ceiling": 0.757}
+    ours |= {"split": "unseen poses"}
     published = {"accuracy": 0.67, "cross_entropy": 1.0, "uniform": 6.51}
     s = {"published": {**published, "epochs": 3, "images": 20_000}, **ours}
     for cross_entropy, conclusion in ((7.05, "So it learned nothing"), (5.0, "learned something")):
@@ -289,8 +297,14 @@ def test_blocks_name_the_factors_that_the_other_code_explains():
 
 
 def test_matches_are_reported_by_their_share_that_is_right():
-    assert findings.match_finding(0.85)[0].startswith("85.0 % of matched pairs show the same pose")
-    assert findings.match_finding(None) == ["This run matched no images of different characters."]
+    text = joined(findings.match_finding(0.85, 0.83))
+    assert "85.0 % of matched pairs show the same pose" in text
+    assert "Matched images are 83 % more alike than other images." in text and "bad" not in text
+    assert "So the matches look bad: " in joined(findings.match_finding(0.85, 0.3))
+    assert "pairs" not in joined(findings.match_finding(None, 0.83))  # no pose is known
+    assert findings.match_finding(None, None) == [
+        "This run matched no images of different characters."
+    ]
 
 
 def test_a_run_that_failed_is_reported():

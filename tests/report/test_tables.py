@@ -17,7 +17,7 @@ def test_a_number_reads_the_same_in_a_finding_and_in_a_table():
     shares = {"identity": 0.88350, "pose_within_tolerance": 0.92650, "both": 0.817}
     judged = {name: shares for name in ("encoded", "predicted_s", "predicted_z")}
     r2 = {"r2": 0.5}
-    prediction = {"s_from_z": r2, "z_from_s": r2, "judged": judged}
+    prediction = {"s_from_z": r2, "z_from_s": r2, "judged": judged, "unseen_identities": True}
     prediction |= {name: {"psnr": 30.25} for name in judged}
     text = " ".join(findings.prediction_finding(prediction))
     _, rows = tables.decoded_predictions(prediction)

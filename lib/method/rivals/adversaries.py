@@ -68,7 +68,9 @@ class ImageAdversary(Adversary):
     Source: Mathieu et al. (NIPS 2016), its adversarial term for swaps.
     """
 
-    def __init__(self, model: CycleVAE, hp: HParams, images: int, weight: float = 1.0) -> None:
+    def __init__(
+        self, model: CycleVAE, hp: HParams, images: int, characters: int, weight: float = 1.0
+    ) -> None:
         super().__init__(model, hp, PairOfImages(model), weight)
 
     def penalty(
@@ -109,7 +111,9 @@ class PoseAdversary(Adversary):
     Source: DrNet, Denton and Birodkar (NIPS 2017), equations 2 to 4.
     """
 
-    def __init__(self, model: CycleVAE, hp: HParams, images: int, weight: float = 1.0) -> None:
+    def __init__(
+        self, model: CycleVAE, hp: HParams, images: int, characters: int, weight: float = 1.0
+    ) -> None:
         layers = dense_layer(2 * hp.z_dim, WIDTH), dense_layer(WIDTH, WIDTH), nn.Linear(WIDTH, 1)
         super().__init__(model, hp, nn.Sequential(*layers), weight)
         self.similarity_weight = hp.s_agreement

@@ -23,7 +23,7 @@ class MultiLevelVAE(Learner):
     Source: Bouchacourt et al. (AAAI 2018), the group evidence lower bound.
     """
 
-    def __init__(self, model: CycleVAE, hp: HParams, images: int) -> None:
+    def __init__(self, model: CycleVAE, hp: HParams, images: int, characters: int) -> None:
         if not hp.s_noise:
             raise UserError("this method samples s: s_noise must be positive, at any size")
         super().__init__(model, hp, nn.Linear(model.encoder.s_head.in_features, hp.s_dim))
@@ -69,6 +69,6 @@ class PlainVAE(MultiLevelVAE):
     Source: Kingma and Welling (ICLR 2014).
     """
 
-    def __init__(self, model: CycleVAE, hp: HParams, images: int) -> None:
-        super().__init__(model, hp, images)
+    def __init__(self, model: CycleVAE, hp: HParams, images: int, characters: int) -> None:
+        super().__init__(model, hp, images, characters)
         self.size = 1

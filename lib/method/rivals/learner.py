@@ -17,7 +17,7 @@ Parts = Sequence[Adam | nn.Module]  # what a checkpoint keeps beside the model
 class CycleLearner:
     """The cycle-consistent VAE (`lib.method.step`)."""
 
-    def __init__(self, model: CycleVAE, hp: HParams, images: int) -> None:
+    def __init__(self, model: CycleVAE, hp: HParams, images: int, characters: int) -> None:
         self.hp = hp
         self.parts: Parts = make_optimizers(model, hp)
 
@@ -65,8 +65,8 @@ class Learner:
         return {name: term.detach() for name, term in terms.items()}
 
 
-# from the model, its settings and the number of images in the data
-MakeLearner = Callable[[CycleVAE, HParams, int], CycleLearner | Learner]
+# from the model, its settings and the numbers of images and of characters in the data
+MakeLearner = Callable[[CycleVAE, HParams, int, int], CycleLearner | Learner]
 
 
 def adam(parameters: Sequence[nn.Parameter], hp: HParams) -> Adam:

@@ -6,7 +6,6 @@ B images, N images in all, C characters, Z = hp.z_dim, S = hp.s_dim.
 from torch import Tensor, nn
 
 from lib.config import HParams
-from lib.data.sprites import N_POSES
 from lib.method.networks import CycleVAE
 from lib.method.rivals.learner import Learner, descend, set_rate, squared_error
 from lib.method.sampling import Batch
@@ -26,11 +25,10 @@ class LatentOptimization(Learner):
     Source: Gabbay and Hoshen (ICLR 2020), its two stages.
     """
 
-    def __init__(self, model: CycleVAE, hp: HParams, images: int, weight: float = 1.0) -> None:
-        codes = {
-            "z": nn.Embedding(images, hp.z_dim),
-            "s": nn.Embedding(images // N_POSES, hp.s_dim),
-        }
+    def __init__(
+        self, model: CycleVAE, hp: HParams, images: int, characters: int, weight: float = 1.0
+    ) -> None:
+        codes = {"z": nn.Embedding(images, hp.z_dim), "s": nn.Embedding(characters, hp.s_dim)}
         super().__init__(model, hp, nn.ModuleDict(codes), weight, joint=False)
         nn.init.normal_(self.extra["z"].weight, std=0.1)
 
@@ -53,9 +51,7 @@ class LatentOptimization(Learner):
 
     def codes(self, model: CycleVAE, batch: Batch) -> tuple[Tensor, Tensor]:
         """(B, Z) and (B, S) the learned codes of the images."""
-        return self.extra["z"](batch.image), model.encoder.s_norm(
-            self.extra["s"](batch.image // N_POSES)
-        )
+        return self.extra["z"](batch.image), model.encoder.s_norm(self.extra["s"](batch.character))
 
     def latent_loss(self, model: CycleVAE, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         z, s = self.codes(model, batch)

@@ -38,8 +38,8 @@ def undetached_reverse_loss(model: CycleVAE, x_a: Tensor, x_b: Tensor, z: Tensor
 class OwnS(CycleLearner):
     """Each image is decoded from its own s: the forward cycle exchanges nothing."""
 
-    def __init__(self, model: CycleVAE, hp: HParams, images: int) -> None:
-        super().__init__(model, dataclasses.replace(hp, mean_s=False), images)
+    def __init__(self, model: CycleVAE, hp: HParams, images: int, characters: int) -> None:
+        super().__init__(model, dataclasses.replace(hp, mean_s=False), images, characters)
 
     def step(self, objective: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         itself = torch.arange(len(batch.x), device=batch.x.device)

@@ -1,0 +1,35 @@
+"""Texts in the words of a source: the notebooks say "character" and "sprite"."""
+
+import re
+from collections.abc import Mapping
+
+WORDS = {"character": "character", "sprite": "image", "outfit": "cluster"}  # fields of Attribution
+
+
+def reword(text: str, words: Mapping[str, str]) -> str:
+    """`text` with the words of an `Attribution`, in the singular and the plural.
+
+    Code stays as it is: what stands between backticks or in the address of a link. So does a
+    sentence about 2D Sprites.
+    """
+    changed = {old: words[field] for old, field in WORDS.items() if words[field] != old}
+    if not changed:
+        return text
+    forms = {
+        form(old): form(new)
+        for old, new in changed.items()
+        for form in (str, plural, str.capitalize, lambda word: plural(word).capitalize())
+    }
+    names = "|".join(sorted(forms, key=len, reverse=True))
+    code = r"`[^`]*`|\]\([^)]*\)"
+    parts = re.split(r"((?<=[.!?])\s+|\n\n)", text)  # sentences, and what lies between them
+    return "".join(
+        part
+        if "2D Sprites" in part
+        else re.sub(rf"{code}|\b({names})\b", lambda m: forms.get(m[1], m[0]), part)
+        for part in parts
+    )
+
+
+def plural(noun: str) -> str:
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
