@@ -8,7 +8,8 @@ from lib.config import HParams
 from lib.evaluation.codes import subsample
 from lib.evaluation.probes import Splits, fit_probes
 
-ONLINE_BLOCKS = 8  # each but the first is as long as all before it
+ONLINE_BLOCKS = 8  # at most; each but the first is as long as all before it
+SMALLEST_BLOCK = 16  # images of the first, if there are so many
 
 
 def online_code_length(
@@ -24,7 +25,8 @@ def online_code_length(
     """
     rng = np.random.default_rng(seed)
     train = rng.permutation(subsample(splits["train"], hp.probe_images, seed))
-    ends = [len(train) >> (ONLINE_BLOCKS - 1 - k) for k in range(ONLINE_BLOCKS)]
+    ends = [len(train) >> k for k in range(ONLINE_BLOCKS)]
+    ends = sorted(end for end in ends if end >= min(SMALLEST_BLOCK, len(train)))
     uniform = float(np.log(target.max() + 1))
     total = ends[0] * uniform
     for start, end in pairwise(ends):

@@ -6,6 +6,7 @@ of Okabe and Ito (2008), which differ for colour-blind readers and in grey.
 """
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -35,6 +36,8 @@ DPI = 200  # of a printed figure
 SCREEN_DPI = 100  # of a figure in a notebook
 TEXT_WIDTH = 6.5  # inches: a wider figure is shrunk to it in print, so it needs fewer pixels
 
+# A name in a script that the font lacks is drawn as boxes.
+warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")
 plt.rcdefaults()  # a matplotlibrc of the user counts for nothing
 plt.rcParams.update(
     {

@@ -17,3 +17,11 @@ def test_an_online_code_is_short_for_a_perfect_code_and_uniform_for_a_useless_on
     nats = [length["nats"] for length in lengths]
     assert lengths[0]["uniform"] == pytest.approx(np.log(3))
     assert nats == sorted(nats) and nats[0] < 0.3 * np.log(3) and nats[2] > 0.9 * np.log(3)
+
+
+@pytest.mark.parametrize("images", [3, 20, 100])
+def test_a_few_images_are_sent_too(images):
+    hp = make_hparams("smoke")
+    few = {**SPLITS, "train": SPLITS["train"][:images]}
+    length = online_code_length("linear", PERFECT_S, TARGETS["a"], few, hp, seed=0)
+    assert 0 < length["nats"] <= length["uniform"] + 1e-9
