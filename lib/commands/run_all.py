@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lib.config import PRESETS, check_processes, check_seed, make_hparams
 from lib.data import mnist, sources
+from lib.data.folder import POSES
 from lib.data.splits import SPLITS
 from lib.data.stored import SOURCES
 from lib.report import build, results, study
@@ -59,7 +60,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("images", type=Path, metavar="PATH")
     add("size", type=int, metavar="PIXELS")
     add("background", metavar="COLOUR")
-    add("poses", choices=("names", "unknown"))
+    add("poses", choices=POSES)
     add("download", action="store_true")
     add("preset", choices=tuple(PRESETS), default="fast")
     add("split", choices=SPLITS)

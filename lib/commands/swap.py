@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from lib.data.folder import read_image
-from lib.data.images import joined, to_uint8
+from lib.data.images import joined, to_uint8, with_headers
 from lib.evaluation.codes import encode_images
 from lib.evaluation.swaps import decode_codes
 from lib.method.runs import Run, load_model, load_run
@@ -49,14 +49,6 @@ def swap_images(run: Run, s_images: np.ndarray, z_images: np.ndarray) -> np.ndar
     rows, columns = np.indices((len(z), len(s))).reshape(2, -1)
     decoded = to_uint8(decode_codes(run.model, z.numpy()[rows], s.numpy()[columns]))
     return decoded.reshape(len(z), len(s), *decoded.shape[1:])
-
-
-def image_grid(swaps: np.ndarray, s_images: np.ndarray, z_images: np.ndarray) -> np.ndarray:
-    """(height, width, 3) uint8: the swaps below the images that give s, beside those of z."""
-    corner = np.full_like(s_images[:1], 255)
-    grid = np.concatenate([z_images[:, None], swaps], axis=1)
-    grid = np.concatenate([np.concatenate([corner, s_images])[None], grid])
-    return joined(grid)
 
 
 def find_run(model: str) -> Run:
@@ -101,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     s_images, z_images = read_images([a, *options.s], run), read_images([b, *options.z], run)
     swaps = swap_images(run, s_images, z_images)
     alone = swaps.shape[:2] == (1, 1)
-    save_image(swaps[0, 0] if alone else image_grid(swaps, s_images, z_images), Path(out))
+    save_image(swaps[0, 0] if alone else joined(with_headers(swaps, s_images, z_images)), Path(out))
     print(f"== {shown_path(Path(out).absolute())}: s from {a}, z from {b}")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from lib.config import HParams, make_hparams
 from lib.data.image_set import UNKNOWN, ImageSet
+from lib.data.stored import DIGIT_SOURCES
 
 DENSE_SIZE = 64  # pixels, up to which the dense networks are the default
 BLACK = 0.1  # share of black pixels from which the background counts as black
@@ -42,7 +43,7 @@ def _choices(dataset: ImageSet, train: np.ndarray, hp: HParams) -> list[tuple[st
     if dataset.size > DENSE_SIZE and hp.architecture == "dense":
         large = f"the images have more than {DENSE_SIZE}x{DENSE_SIZE} pixels"
         found.append(("architecture", "conv", large))
-    if dataset.source in ("digits", "mnist"):
+    if dataset.source in DIGIT_SOURCES:
         paper = f"the paper has {CODE_SIZE} for MNIST"
         found += [("z_dim", CODE_SIZE, paper), ("s_dim", CODE_SIZE, paper)]
     if not dataset.has_truth:

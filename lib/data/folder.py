@@ -30,6 +30,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 FORMATS = ("PNG", "JPEG", "WEBP")
 STARTS = (b"\x89PNG", b"\xff\xd8", b"RIFF")  # of files in these formats
 LEVELS = {"L;2": 85, "L;4": 17}  # between two greys of PNG files with few bits
+SIZE, BACKGROUND = 64, "black"  # where the user does not say
 SIZES = (16, 256)  # pixels, the smallest and the largest
 SMALLEST_SIDE = 8  # pixels of a file's image
 IDENTITIES, IMAGES = 6, 2  # at least so many identities, each with so many images
@@ -65,7 +66,9 @@ class Table(NamedTuple):
     columns: dict[str, dict[str, str]]  # by their headers: {cell of the first column: cell}
 
 
-def folder_source(path: str | Path, size: int, background: str, poses: str = "names") -> str:
+def folder_source(
+    path: str | Path, size: int = SIZE, background: str = BACKGROUND, poses: str = POSES[0]
+) -> str:
     """The name of the source: equal for the same folder, read in the same way.
 
     Returns: "folder-", the folder's name as far as it is ASCII, and 8 hexadecimal digits, as in
@@ -78,7 +81,9 @@ def folder_source(path: str | Path, size: int, background: str, poses: str = "na
     return "-".join(["folder", *([slug] if slug else []), digest])
 
 
-def folder_stamp(path: str | Path, size: int, background: str, poses: str = "names") -> str:
+def folder_stamp(
+    path: str | Path, size: int = SIZE, background: str = BACKGROUND, poses: str = POSES[0]
+) -> str:
     """Changes with the names, sizes and times of the files, and with how they are read.
 
     While it is the same, the folder need not be read again.
@@ -96,9 +101,9 @@ def folder_stamp(path: str | Path, size: int, background: str, poses: str = "nam
 
 def read_folder(
     path: str | Path,
-    size: int = 64,
-    background: str = "black",
-    poses: str = "names",
+    size: int = SIZE,
+    background: str = BACKGROUND,
+    poses: str = POSES[0],
     progress: bool = True,
     workers: int | None = None,
 ) -> ImageSet:

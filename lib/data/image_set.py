@@ -151,6 +151,10 @@ class ImageSet:
         images = self.images_of(character)
         return int(rng.integers(images.start, images.stop))
 
+    def of_known_pose(self, indices: np.ndarray) -> np.ndarray:
+        """Those of the image `indices` whose pose is known."""
+        return indices[self.pose[indices] != UNKNOWN]
+
     def members(self, indices: np.ndarray) -> np.ndarray:
         """(C, M) int64: those of the image `indices` that show each character, else UNKNOWN.
 

@@ -38,3 +38,13 @@ def joined(images: np.ndarray) -> np.ndarray:
     tiles = np.pad(images, ((0, 0), (0, 0), margin, margin, (0, 0)), constant_values=255)
     rows, columns, height, width, _ = tiles.shape
     return tiles.swapaxes(1, 2).reshape(rows * height, columns * width, 3)
+
+
+def with_headers(images: np.ndarray, top: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """(R + 1, C + 1, H, W, 3): images (R, C, H, W, 3) below `top` (C, ...), beside `left` (R, ...).
+
+    The corner is white.
+    """
+    corner = np.full_like(top[:1], 255)
+    first, rows = np.concatenate([corner, top]), np.concatenate([left[:, None], images], axis=1)
+    return np.concatenate([first[None], rows])

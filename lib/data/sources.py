@@ -11,13 +11,12 @@ from lib.data import digits, drawn, mnist
 from lib.data import folder as folders
 from lib.data.archive import ARCHIVE, archive_files, archive_stamp, read_archive
 from lib.data.image_set import UNKNOWN, ImageSet
-from lib.data.stored import load_images, store_images, stored_path
+from lib.data.stored import DIGIT_SOURCES, load_images, store_images, stored_path
 from lib.system import paths
 from lib.system.download import download
 from lib.system.errors import UserError
 
 NO_FOLDER: Mapping[str, object] = {}
-FOLDER = {"size": 64, "background": "black", "poses": "names"}  # where the user does not say
 ABSENT = {
     "sprites": (
         f"there are no 2D Sprites here: give --archive PATH ({ARCHIVE} or its extracted folder),"
@@ -47,7 +46,6 @@ def create_images(
     """
     name = stored_name(source, folder)
     if source == "folder":
-        folder = {**FOLDER, **folder}
         stamp = folders.folder_stamp(**folder)
         return store_images(name, stamp, lambda: folders.read_folder(**folder, progress=progress))
     if source == "drawn":
@@ -76,7 +74,7 @@ def stored_name(source: str, folder: Mapping[str, object] = NO_FOLDER) -> str:
     if source != "folder" and folder:
         raise UserError(f"source '{source}' takes no folder of images: choose source 'folder'")
     stored_path(source)
-    return folders.folder_source(**{**FOLDER, **folder}) if source == "folder" else source
+    return folders.folder_source(**folder) if source == "folder" else source
 
 
 def exchanged_images(
@@ -113,7 +111,7 @@ def default_source(archive: str | Path | None = None) -> str:
 
 def default_split(source: str) -> str:
     """ "image" for sources of a few characters, all of which are seen in training."""
-    return "image" if source in ("digits", "mnist") else "identity"
+    return "image" if source in DIGIT_SOURCES else "identity"
 
 
 def download_archive(

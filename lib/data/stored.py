@@ -10,7 +10,8 @@ from lib.system.errors import UserError
 from lib.system.files import READ_ERRORS, cached, read_arrays
 
 SPRITE_SOURCES = ("sprites", "drawn")  # all characters have the same poses
-SOURCES = (*SPRITE_SOURCES, "digits", "mnist", "folder")
+DIGIT_SOURCES = ("digits", "mnist")  # ten characters, without known poses
+SOURCES = (*SPRITE_SOURCES, *DIGIT_SOURCES, "folder")
 FOLDER_SOURCE = re.compile(r"folder-[a-z0-9-]+")  # one for each folder and way to read it
 FORMAT = 2  # raised when files have other arrays: they are then made again
 

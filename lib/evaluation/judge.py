@@ -93,7 +93,7 @@ def convolutions(channels: list[int]) -> list[nn.Module]:
 
 def judge_targets(dataset: ImageSet) -> dict[str, np.ndarray]:
     """(N,) for every attribute and the pose; for the identity where attributes do not tell it."""
-    targets = {**attribute_targets(dataset)}
+    targets = attribute_targets(dataset)
     if not tells_identities_apart(dataset):
         targets["identity"] = dataset.identity
     return targets | ({"pose": dataset.pose} if dataset.has_truth else {})
@@ -114,7 +114,7 @@ def _of_known_poses(dataset: ImageSet, parts: Mapping[str, np.ndarray]) -> dict[
     """Without the images whose pose is not known, unless none is."""
     if not dataset.has_truth:
         return dict(parts)
-    return {name: part[dataset.pose[part] != UNKNOWN] for name, part in parts.items()}
+    return {name: dataset.of_known_pose(part) for name, part in parts.items()}
 
 
 def judge_ceilings(dataset: ImageSet, test: np.ndarray) -> dict[str, float]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lib.config import HParams
-from lib.data.image_set import UNKNOWN, ImageSet, bayes_ceiling
+from lib.data.image_set import ImageSet, bayes_ceiling
 from lib.evaluation.classifiers import fit_networks
 from lib.evaluation.codes import mean_and_std, subsample
 from lib.evaluation.intervals import TAIL, bootstrap_interval, share_interval
@@ -120,7 +120,7 @@ def _parts(
     if not dataset.has_truth:
         more = {"unseen identities": (other, codes, splits, dataset.cluster)} if other else {}
         return {"unseen images": (seen, codes, part, images), **more}
-    known = {name: part[dataset.pose[part] != UNKNOWN] for name, part in splits.items()}
+    known = {name: dataset.of_known_pose(part) for name, part in splits.items()}
     return {
         "unseen poses": (seen, codes, part, dataset.pose),
         "unseen cells": (["identity"], leaking, unseen_cells(dataset, seed), dataset.cluster),

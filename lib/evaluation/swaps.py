@@ -72,7 +72,7 @@ def sample_swaps(
     rng = np.random.default_rng(seed)
     z_split = split if z_split is None else z_split
     if dataset.has_truth:
-        split, z_split = (part[dataset.pose[part] != UNKNOWN] for part in (split, z_split))
+        split, z_split = map(dataset.of_known_pose, (split, z_split))
     left = EMPTY_DRAWS if len(split) and len(z_split) else 0
     found = Swaps(*np.empty((3, 0), np.int64))
     while len(found.target) < n:

@@ -85,8 +85,8 @@ def new_run(
         dataset.fingerprint,
         split,
         split_seed,
-        dataset.size,
-        dataset.background,
+        size=dataset.size,
+        background=dataset.background,
     )
 
 

@@ -17,7 +17,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from lib.data.image_set import UNKNOWN, ImageSet
-from lib.data.images import GAP, joined
+from lib.data.images import GAP, joined, with_headers
 from lib.report.descriptions import DESCRIPTIONS
 from lib.report.palette import palette_png
 from lib.system.files import atomic_write
@@ -248,13 +248,7 @@ def _show(ax: Axes, images: np.ndarray) -> None:
 
 def _show_with_headers(ax: Axes, images: np.ndarray, top: np.ndarray, left: np.ndarray) -> None:
     """Images with a row of headers above and a column of headers beside them, behind lines."""
-    corner = np.full_like(top[:1], 255)
-    _show(
-        ax,
-        np.concatenate(
-            [np.concatenate([corner, top])[None], np.concatenate([left[:, None], images], axis=1)]
-        ),
-    )
+    _show(ax, with_headers(images, top, left))
     step = images.shape[3] + GAP
     for line in (ax.axhline, ax.axvline):
         line(step - 0.5, color=VERMILION, lw=1.5)

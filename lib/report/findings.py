@@ -445,9 +445,10 @@ def _leakage(probes: list[dict], code: str) -> list[str]:
     """The mean and the largest leak of a code, of all that it should not hold."""
     found = leaks(probes, code)
     proven = {target: e for target, e in found.items() if e}
-    kind = "pose factor" if code == "s" else "attribute and no identity"
-    kind = "identity" if list(found) == ["identity"] else kind
     name = CODE_NAMES[code]
+    kind = "pose factor" if code == "s" else "attribute and no identity"
+    if list(found) == ["identity"]:
+        kind = "identity"
     if not proven:
         return [f"{name} should hold no {kind}: no probe proves that it does."]
     shares = leak_shares(found)

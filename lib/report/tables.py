@@ -6,6 +6,7 @@
 from collections.abc import Iterable, Sequence
 
 from lib.config import PRESETS, SETTINGS
+from lib.data.stored import DIGIT_SOURCES
 from lib.report.numbers import (
     CERTAIN,
     CODE_NAMES,
@@ -331,12 +332,12 @@ def report_tables(r: dict) -> dict[str, Table]:
         "selectivity": selectivity(r["selectivity"]),
         "protocols": protocols(r["protocols"]),
         "decoded": decoded_predictions(r["prediction"]),
-        **({"digits": digit_accuracies(r["probes"], hparams)} if _shows_digits(r) else {}),
+        **(
+            {"digits": digit_accuracies(r["probes"], hparams)}
+            if r["source"] in DIGIT_SOURCES
+            else {}
+        ),
     }
-
-
-def _shows_digits(r: dict) -> bool:
-    return r["source"] in ("digits", "mnist")
 
 
 def _swap_tables(r: dict) -> dict[str, Table]:
