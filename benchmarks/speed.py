@@ -125,7 +125,7 @@ def our_steps(
 
 
 def _steps(model: CycleVAE, sampler: Sampler, hp: HParams, device: torch.device) -> Iterator[None]:
-    optimizers, objective = make_optimizers(model, hp), Objective(model, device)
+    optimizers, objective = make_optimizers(model, hp), Objective(model)
     for number in count():
         step = number % hp.steps
         train_step(objective, optimizers, sampler.draw(step), step, hp)

@@ -28,24 +28,19 @@ class Share(NamedTuple):
 
 
 class Objective(nn.Module):
-    """Calls a loss with the model: the forward pass that autocast and DistributedDataParallel see.
+    """Calls a loss with the model: the forward pass that DistributedDataParallel sees."""
 
-    CUDA computes in bfloat16 where that is safe.
-    """
-
-    def __init__(self, model: CycleVAE, device: torch.device) -> None:
+    def __init__(self, model: CycleVAE) -> None:
         super().__init__()
         self.model = model
-        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
     def forward(self, loss: Callable, *arguments: object) -> object:
-        with self.autocast:
-            return loss(self.model, *arguments)
+        return loss(self.model, *arguments)
 
 
 def make_objective(model: CycleVAE, device: torch.device, world: int, steps: int) -> nn.Module:
     """The `Objective` of this process, for so many steps; on CUDA with TF32, and compiled."""
-    objective = Objective(model, device)
+    objective = Objective(model)
     if world > 1:  # the reverse cycle uses half of the parameters; buffers are equal and stay so
         objective = DistributedDataParallel(
             objective, find_unused_parameters=True, broadcast_buffers=False

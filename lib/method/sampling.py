@@ -11,6 +11,7 @@ from torch import Tensor
 from lib.config import HParams
 from lib.data.image_set import UNKNOWN
 from lib.data.images import to_float
+from lib.system.devices import send
 from lib.system.errors import UserError
 
 
@@ -55,11 +56,11 @@ class Sampler:
         else:
             drawn = sample_matched(self.members, self.matches, size, groups, self.generator)
         character, index, matched = (part.chunk(self.world)[self.rank] for part in drawn)
-        image = index.flatten().to(device)
-        character = character.repeat_interleave(size).to(device)
+        image = send(index.flatten(), device)
+        character = send(character.repeat_interleave(size), device)
         x = self.read(self.images[image])
-        s_from = s_index(len(index), size, shift=1 + step % (size - 1)).to(device)
-        z_from = z_index(matched, size).to(device)
+        s_from = send(s_index(len(index), size, shift=1 + step % (size - 1)), device)
+        z_from = send(z_index(matched, size), device)
         z_noise = self._normal(len(x), self.hp.z_dim)
         s_noise = self._normal(len(x), self.hp.s_dim) if self.hp.s_noise else None
         reverse = self.hp.reverse_weight and step % self.hp.reverse_every == 0
@@ -68,7 +69,7 @@ class Sampler:
 
     def _normal(self, n: int, size: int) -> Tensor:
         noise = torch.randn(n * self.world, size, generator=self.generator)
-        return noise[self.rank * n : (self.rank + 1) * n].to(self.images.device)
+        return send(noise[self.rank * n : (self.rank + 1) * n], self.images.device)
 
 
 def s_index(groups: int, group_size: int, shift: int) -> Tensor:
@@ -86,10 +87,10 @@ def z_index(matched: Tensor, group_size: int) -> Tensor:
     return torch.where(matched[:, None], exchanged, index).flatten()
 
 
-def paired_characters(images: int, group_size: int) -> Tensor:
+def paired_characters(images: int, group_size: int, device: torch.device | None = None) -> Tensor:
     """(2, n) images of two different characters: those of groups 2i, and those of groups 2i + 1."""
     pairs = images // (2 * group_size)
-    index = torch.arange(pairs * 2 * group_size).view(pairs, 2, group_size)
+    index = torch.arange(pairs * 2 * group_size, device=device).view(pairs, 2, group_size)
     return index.transpose(0, 1).flatten(1)
 
 

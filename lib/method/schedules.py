@@ -26,6 +26,12 @@ def weights(step: int, hp: HParams) -> Weights:
     """
     share = step / hp.steps
     kl = min(1.0, share / hp.kl_warmup) if hp.kl_warmup else 1.0
-    late = max(0.0, share - hp.agreement_from)
+    late = max(0.0, share - hp.agreement_from) if hp.s_agreement or hp.z_agreement else 0.0
     agreement = late and late / (1 - hp.agreement_from)
     return Weights(hp.kl_weight * kl, agreement)
+
+
+def is_constant(hp: HParams) -> bool:
+    """Whether all steps have the same learning rate, weights and cycles, as published."""
+    changes = hp.lr_warmup or hp.lr_decay or hp.kl_warmup or hp.s_agreement or hp.z_agreement
+    return not changes and (hp.reverse_every == 1 or not hp.reverse_weight)

@@ -53,7 +53,7 @@ def forward_step(
 def reverse_step(
     objective: Objective, optimizer: Adam, batch: Batch, hp: HParams
 ) -> dict[str, Tensor]:
-    a, b = paired_characters(len(batch.x), hp.group_size)
+    a, b = paired_characters(len(batch.x), hp.group_size, batch.x.device)
     distance = objective(reverse_cycle_loss, batch.x[a], batch.x[b], batch.prior_z)
     optimizer.zero_grad()
     (hp.reverse_weight * distance).backward()

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from lib.data.image_set import ImageSet
+from lib.method.graphs import RepeatedStep, can_repeat
 from lib.method.matching import find_matches
 from lib.method.parallel import batch_share, make_objective
 from lib.method.rivals.learner import CycleLearner, MakeLearner
@@ -51,6 +52,8 @@ def fit(
             objective = make_objective(model, device, share.world, hp.steps - run.step)
             images, read = model.components.prepare(images, indices, hp.images_seen)
             sampler = Sampler(images, members, hp, generator, *share, read)
+            repeats = share.world == 1 and can_repeat(learner, hp, device)
+            stepper = RepeatedStep(learner) if repeats else learner
             log.show("training")
             while not run.finished:
                 if run.step == round(hp.match_from * hp.steps):
@@ -59,7 +62,7 @@ def fit(
                     log.show("training")
                 sampler.matches = run.matches
                 batch = sampler.draw(run.step)
-                terms = learner.step(objective, batch, run.step)
+                terms = stepper.step(objective, batch, run.step)
                 run.step += 1
                 log.add(terms, batch.x)
         model.eval()

@@ -23,3 +23,10 @@ def choose_device(name: str | None = None) -> torch.device:
             f"device {name} is not available on this machine: choose {' or '.join(found)}"
         )
     return torch.device(name)
+
+
+def send(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A copy on the device. The CPU does not wait until a GPU has computed what came before."""
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)

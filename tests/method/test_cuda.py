@@ -9,7 +9,7 @@ from lib.data.splits import split_images
 from lib.evaluation import judge, swaps
 from lib.evaluation.codes import encode_all, encode_images
 from lib.evaluation.protocol import published_protocol
-from lib.method import parallel
+from lib.method import graphs, parallel
 from lib.method.runs import load_run, new_run
 from lib.method.training import fit
 from lib.system import paths
@@ -65,6 +65,23 @@ def test_long_trainings_are_compiled(few_sprites, reports, monkeypatch):
     assert run.model.encoder._compiled_call_impl is not None
     assert run.history[-1]["reconstruction"] < run.history[0]["reconstruction"]
     assert load_run("compiled").finished
+
+
+def test_a_captured_step_is_an_eager_one(few_sprites, reports, monkeypatch):
+    steady = dict(lr_warmup=0, lr_decay=False, kl_warmup=0.0, s_agreement=0.0, z_agreement=0.0)
+    published = dict(architecture="published", reverse_weight=10.0, reverse_every=1, match_from=1.0)
+    replays, replay = [], torch.cuda.CUDAGraph.replay
+    counted = lambda graph: replays.append(replay(graph))  # noqa: E731
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", counted)
+    captured = train(few_sprites, CUDA, "captured", **steady, **published)
+    assert len(replays) == captured.hp.steps - graphs.EAGER_STEPS
+    monkeypatch.setattr("lib.method.training.can_repeat", lambda *_: False)
+    eager = train(few_sprites, CUDA, "eager", **steady, **published)
+    assert len(replays) == captured.hp.steps - graphs.EAGER_STEPS
+    for name in ("reconstruction", "kl", "reverse"):
+        losses = (np.array([row[name] for row in run.history]) for run in (captured, eager))
+        np.testing.assert_allclose(*losses, rtol=0.05)
+    assert captured.history[-1]["reconstruction"] < 0.7 * captured.history[0]["reconstruction"]
 
 
 def test_the_evaluation_on_a_gpu_is_that_on_a_cpu(few_sprites, reports):

@@ -65,7 +65,7 @@ def test_convolutions_learn_a_few_images_in_thirty_steps(size):
     images = torch.from_numpy(shapes(8, size))
     batch = Sampler(images, members, hp, torch.Generator().manual_seed(0)).draw(0)
     errors = [
-        float(train_step(Objective(model, CPU), optimizers, batch, step, hp)["reconstruction"])
+        float(train_step(Objective(model), optimizers, batch, step, hp)["reconstruction"])
         for step in range(30)
     ]
     assert errors[-1] < 0.6 * errors[0]

@@ -123,14 +123,14 @@ def test_methods_that_sample_s_need_its_noise(few_sprites):
 def test_lord_learns_codes_first_and_encoders_after(few_sprites):
     model, learner, sampler = problem(few_sprites, LatentOptimization, images_seen=16_000)
     encoder, codes = flat(model.encoder.features), flat(learner.extra)
-    learner.step(Objective(model, CPU), sampler.draw(0), 0)
+    learner.step(Objective(model), sampler.draw(0), 0)
     assert torch.equal(flat(model.encoder.features), encoder)
     assert not torch.equal(flat(learner.extra), codes)
 
     codes = flat(learner.extra)
     distances = []
     for step in range(700, 1000):
-        terms = learner.step(Objective(model, CPU), sampler.draw(step), step)
+        terms = learner.step(Objective(model), sampler.draw(step), step)
         distances.append(float(terms["code_distance"]))
     assert torch.equal(flat(learner.extra), codes)
     assert np.mean(distances[-20:]) < 0.5 * np.mean(distances[:20])
@@ -150,7 +150,7 @@ def test_the_discriminator_learns_which_images_are_swaps(few_sprites):
     learner.optimizer.step = lambda: None  # nobody fools it
     found = []
     for step in range(60):
-        terms = learner.step(Objective(model, CPU), sampler.draw(step), step)
+        terms = learner.step(Objective(model), sampler.draw(step), step)
         found.append(float(terms["discriminator"]))
     assert np.mean(found[-5:]) < 0.5 * found[0]
 
@@ -162,7 +162,7 @@ def test_the_decoder_learns_to_pass_for_the_truth(few_sprites):
     terms = []
     for step in range(30):  # the discriminator stays as it is
         learner.extra_optimizer.step = lambda: None
-        terms.append(learner.step(Objective(model, CPU), batch, step)["adversary"])
+        terms.append(learner.step(Objective(model), batch, step)["adversary"])
     assert torch.equal(flat(learner.extra), discriminator)
     assert terms[-1] < 0.5 * terms[0]
 
@@ -190,7 +190,7 @@ def test_the_pose_adversary_removes_the_character_from_z(few_sprites):
         learner = partial(PoseAdversary, weight=weight)
         model, learner, sampler = problem(few_sprites, learner, images_seen=4_800, kl_weight=0)
         for step in range(300):
-            learner.step(Objective(model, CPU), sampler.draw(step), step)
+            learner.step(Objective(model), sampler.draw(step), step)
         found[weight] = leak(model, learner, sampler)
     assert found[0.0] > 0.65 and found[30.0] < found[0.0] - 0.08
 
@@ -209,7 +209,7 @@ def test_the_undetached_cycle_moves_the_encoder_alone_and_elsewhere(few_sprites)
         weights = dict(reverse_weight=10.0, reconstruction_weight=0.0, kl_weight=0.0)
         model, learner, sampler = problem(few_sprites, learner, **weights)
         decoder, encoder = flat(model.decoder), flat(model.encoder)
-        terms = learner.step(Objective(model, CPU), sampler.draw(0), 0)
+        terms = learner.step(Objective(model), sampler.draw(0), 0)
         assert torch.equal(flat(model.decoder), decoder) and "reverse" in terms
         moved[name] = flat(model.encoder) - encoder
     # only without the detach does s_head, which gives s to both images, get a gradient
@@ -223,7 +223,7 @@ def test_own_s_exchanges_nothing(few_sprites):
     model.decoder.register_forward_hook(lambda _, codes, __: seen.append(codes[1].detach()))
     batch = sampler.draw(0)
     s = model.encoder(batch.x).s.detach()
-    learner.step(Objective(model, CPU), batch, 0)
+    learner.step(Objective(model), batch, 0)
     assert torch.allclose(seen[0], s)
 
 
@@ -233,7 +233,7 @@ def test_drnet_makes_the_s_of_a_character_similar(few_sprites):
         settings = dict(images_seen=3_200, s_agreement=weight)
         model, learner, sampler = problem(few_sprites, PoseAdversary, **settings)
         for step in range(60):
-            learner.step(Objective(model, CPU), sampler.draw(step), step)
+            learner.step(Objective(model), sampler.draw(step), step)
         batch = sampler.draw(60)
         s = model.encoder(batch.x).s.detach()
         found[weight] = float((s - s[batch.s_index]).square().sum())

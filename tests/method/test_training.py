@@ -10,7 +10,7 @@ from lib.data.splits import split_images
 from lib.method.parallel import Objective
 from lib.method.runs import load_run, new_run
 from lib.method.sampling import Sampler
-from lib.method.schedules import learning_rate
+from lib.method.schedules import is_constant, learning_rate
 from lib.method.schedules import weights as scheduled
 from lib.method.step import make_optimizers, train_step
 from lib.method.training import fit
@@ -79,7 +79,7 @@ def test_a_step_moves_the_decoder_by_the_forward_cycle_alone(few_sprites, weight
     run.model.components.fit(images, torch.arange(len(images)), seed=0)
     rows, read = run.model.components.prepare(images, torch.arange(len(images)), draws=10**9)
     batch = Sampler(rows, members, run.hp, generator, read=read).draw(0)
-    train_step(Objective(run.model, CPU), make_optimizers(run.model, run.hp), batch, 0, run.hp)
+    train_step(Objective(run.model), make_optimizers(run.model, run.hp), batch, 0, run.hp)
     moved = {
         name.split(".")[0]
         for name, p in run.model.named_parameters()
@@ -251,3 +251,25 @@ def test_device(monkeypatch):
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="cuda is not available"):
             choose_device("cuda")
+
+
+def test_only_a_training_without_schedules_is_constant():
+    assert is_constant(make_hparams("paper"))
+    assert is_constant(make_hparams("paper", reverse_weight=0.0, reverse_every=4))
+    assert not is_constant(make_hparams("fast"))
+    changes = dict(
+        lr_warmup=10,
+        lr_decay=True,
+        kl_warmup=0.1,
+        s_agreement=1.0,
+        z_agreement=0.5,
+        reverse_every=2,
+    )
+    for name, value in changes.items():
+        assert not is_constant(make_hparams("paper", **{name: value})), name
+
+
+def test_an_agreement_that_does_not_count_is_not_computed():
+    hp = make_hparams("paper")
+    assert scheduled(hp.steps - 1, hp).agreement == 0
+    assert scheduled(hp.steps - 1, make_hparams("fast")).agreement > 0.99

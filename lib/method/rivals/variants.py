@@ -22,7 +22,7 @@ class Undetached(CycleLearner):
         terms = train_step(objective, self.parts, batch._replace(prior_z=None), step, self.hp)
         if batch.prior_z is None:
             return terms
-        a, b = paired_characters(len(batch.x), self.hp.group_size)
+        a, b = paired_characters(len(batch.x), self.hp.group_size, batch.x.device)
         distance = objective(undetached_reverse_loss, batch.x[a], batch.x[b], batch.prior_z)
         descend(self.parts.reverse, self.hp.reverse_weight * distance)
         return terms | {"reverse": distance.detach()}
