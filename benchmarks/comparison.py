@@ -321,6 +321,7 @@ def compare(runs: Sequence[Mapping], groups: Sequence[Mapping]) -> dict[str, obj
         "finding": [
             *answer(groups),
             *(sentence for group in groups for sentence in surpassed(group)),
+            *devices(runs),
             verdicts(claims),
         ],
         "forest": {split_name(group): forest(group) for group in groups},
@@ -395,6 +396,15 @@ def surpassed(group: Mapping) -> list[str]:
         for kind, names in sentences.items()
         if names
     ]
+
+
+def devices(runs: Sequence[Mapping]) -> list[str]:
+    """Which methods were trained on another device than a CPU."""
+    found: dict[str, list[str]] = {}
+    for method in STUDIED:
+        for device in sorted({run["device"] for run in runs if run["method"] == method} - {"cpu"}):
+            found.setdefault(device, []).append(f"“{method}”")
+    return [f"Trained on {device}: {listed(names)}." for device, names in found.items()]
 
 
 def split_name(group: Mapping) -> str:

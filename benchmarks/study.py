@@ -120,7 +120,8 @@ def train(training: Training, dataset: ImageSet, parts: Mapping[str, np.ndarray]
 
     run = new_run(training.name, dataset, method.preset, training.seed, hp, training.split, seed)
     monitor = swaps.swap_monitor(dataset, watched)
-    return fit(run, dataset, parts["train"], choose_device(), monitor, follow, method.make_learner)
+    device = choose_device(method.device)
+    return fit(run, dataset, parts["train"], device, monitor, follow, method.make_learner)
 
 
 def curve(run: Run) -> list[list[float]]:

@@ -22,6 +22,7 @@ def run(method="fast", seed=0, source="drawn", ci95=(), **metrics):
         "ci95": dict(ci95),
         "outfits": 30,
         "curve": [[100, 20.0 + seed], [200, 30.0 + seed]],
+        "device": "cpu",
         "code": {"commit": "c"},
     }
 
@@ -191,6 +192,12 @@ def test_curves_are_means_over_seeds_of_the_methods_that_are_followed():
     assert curves == {name: [[100, 21], [200, 31]] for name in ("ours", "published")}
     (ax,) = charts.learning_curves({"a": curves}).axes
     assert [line.get_label() for line in ax.lines] == ["ours", "published"]
+
+
+def test_trainings_on_another_device_are_named():
+    runs = [run("ours"), {**run("published"), "device": "cuda"}, {**run("mlvae"), "device": "cuda"}]
+    assert comparison.devices(runs) == ["Trained on cuda: “published” and “mlvae”."]
+    assert comparison.devices(runs[:1]) == []
 
 
 def test_the_verdicts_are_counted():

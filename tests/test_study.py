@@ -125,11 +125,18 @@ def test_a_search_covers_rates_and_weights_and_reads_validation_alone():
     rates = {(method.hp.learning_rate, method.hp.kl_weight) for method in found[:9]}
     assert len(rates) == 9 and {method.weight for method in found[9:]} == {1.0, 10.0, 100.0}
     by_default = methods.chosen_methods([], [])
-    assert set(methods.STUDIED) - set(by_default) == {methods.LONGEST}
+    assert set(methods.STUDIED) - set(by_default) == {methods.LONGEST, methods.ON_GPU}
     with pytest.raises(UserError, match="there is no method 'mlva'"):
         methods.chosen_methods(["mlva"], [])
     with pytest.raises(UserError, match="'fast' has no search"):
         methods.chosen_methods([], ["fast"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_method_for_a_gpu_says_that_there_is_none(few_sprites, reports):
+    parts = split_images(few_sprites, "identity", 0)
+    with pytest.raises(UserError, match="cuda is not available"):
+        study.train(training(methods.ON_GPU), few_sprites, parts)
 
 
 def test_a_run_is_measured_and_stored(few_sprites, reports, monkeypatch):

@@ -129,6 +129,7 @@ class PrincipalComponents(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *arguments: object) -> None:
         for name in ("lit", "mean", "axes"):  # their size is that of the images they come from
-            stored = state_dict.get(prefix + name, getattr(self, name))
-            setattr(self, name, torch.empty_like(stored))
+            present = getattr(self, name)
+            stored = state_dict.get(prefix + name, present)
+            setattr(self, name, torch.empty_like(stored, device=present.device))
         super()._load_from_state_dict(state_dict, prefix, *arguments)

@@ -17,7 +17,6 @@ from lib.system.errors import UserError
 TORCHRUN_VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 # Of one process for the others. The first of them also measures the model.
 LONGEST_WAIT = timedelta(minutes=10)
-COMPILE_STEPS = 50_000  # on a GPU torch.compile takes half a minute, which shorter runs do not save
 
 
 class Share(NamedTuple):
@@ -38,8 +37,8 @@ class Objective(nn.Module):
         return loss(self.model, *arguments)
 
 
-def make_objective(model: CycleVAE, device: torch.device, world: int, steps: int) -> nn.Module:
-    """The `Objective` of this process, for so many steps; on CUDA with TF32, and compiled."""
+def make_objective(model: CycleVAE, device: torch.device, world: int) -> nn.Module:
+    """The `Objective` of this process; on CUDA with TF32."""
     objective = Objective(model)
     if world > 1:  # the reverse cycle uses half of the parameters; buffers are equal and stay so
         objective = DistributedDataParallel(
@@ -47,9 +46,6 @@ def make_objective(model: CycleVAE, device: torch.device, world: int, steps: int
         )
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
-        if steps >= COMPILE_STEPS:
-            model.encoder.compile()
-            model.decoder.compile()
     return objective
 
 

@@ -49,7 +49,7 @@ def fit(
             if run.step == 0:
                 model.components.fit(images, indices, run.seed)
             # all processes work with the components of the first, which it sends to the others here
-            objective = make_objective(model, device, share.world, hp.steps - run.step)
+            objective = make_objective(model, device, share.world)
             images, read = model.components.prepare(images, indices, hp.images_seen)
             sampler = Sampler(images, members, hp, generator, *share, read)
             repeats = share.world == 1 and can_repeat(learner, hp, device)
