@@ -70,8 +70,8 @@ class Claim(NamedTuple):
 
 REVERSE = {
     "as published": ("published", "published-forward"),
-    "without matching": ("unmatched-reverse", "unmatched"),
-    "with matching": ("reverse", BASE),
+    "on our networks": ("unmatched-reverse", "unmatched"),
+    "beside matching": ("reverse", BASE),
 }
 CLAIMS = (
     *(
@@ -359,16 +359,45 @@ def forest(group: Mapping) -> dict[str, dict[str, Mapping]]:
 
 def answer(groups: Sequence[Mapping]) -> list[str]:
     """Whether the reverse cycle does anything: a sentence for each setting and source."""
-    text = []
-    for group in groups:
-        for where, (method, reference) in REVERSE.items():
-            swap, leak = (tested(group, method, reference, metric) for metric in (SWAP, LEAK))
-            if swap and leak:
-                on_swaps = _effect(swap, ("improves", "worsens"), "swaps", "dB", 2)
-                on_leak = _effect(leak, ("increases", "reduces"), "the mean leak of z", "points", 1)
-                source = SOURCE_NAMES[group["source"]]
-                text.append(f"On {source}, {where}, the reverse cycle {on_swaps}, and {on_leak}.")
+    return [
+        f"On {SOURCE_NAMES[group['source']]}, {where}, the reverse cycle {_effects(*effects)}."
+        for group in groups
+        for where, pair in REVERSE.items()
+        if (effects := _tested_effects(group, *pair))
+    ]
+
+
+def short_answer(group: Mapping) -> list[str]:
+    """As `answer`, of one source: settings in which nothing is shown share a sentence."""
+    found = {where: _tested_effects(group, *pair) for where, pair in REVERSE.items()}
+    text, nothing = [], {}
+    for where, effects in found.items():
+        if effects and any(map(is_shown, effects)):
+            text.append(f"{where[0].upper()}{where[1:]}, the reverse cycle {_effects(*effects)}.")
+        elif effects:
+            nothing[where] = effects
+    if nothing:
+        swaps, leaks = zip(*nothing.values(), strict=True)
+        swaps = listed([shown(entry, 2) for entry in swaps])
+        leaks = listed([shown(entry, 1) for entry in leaks])
+        start = listed(list(nothing))
+        text.append(
+            f"{start[0].upper()}{start[1:]}, it is not shown to change swaps (by {swaps} dB), nor"
+            f" the mean leak of z (by {leaks} points)."
+        )
     return text
+
+
+def _tested_effects(group: Mapping, method: str, reference: str) -> list[Mapping]:
+    """The differences in swaps and in the mean leak of z; empty where either was not tested."""
+    found = [tested(group, method, reference, metric) for metric in (SWAP, LEAK)]
+    return found if all(found) else []
+
+
+def _effects(swap: Mapping, leak: Mapping) -> str:
+    on_swaps = _effect(swap, ("improves", "worsens"), "swaps", "dB", 2)
+    on_leak = _effect(leak, ("increases", "reduces"), "the mean leak of z", "points", 1)
+    return f"{on_swaps}, and {on_leak}"
 
 
 def _effect(entry: Mapping, verbs: tuple[str, str], noun: str, unit: str, digits: int) -> str:

@@ -133,10 +133,36 @@ def test_the_answer_says_what_the_reverse_cycle_does_and_what_is_not_shown():
             both = {comparison.SWAP: level + swap, comparison.LEAK: level + leak * (k - 1)}
             runs.append(run(name, k, "sprites", **both))
     assert comparison.answer(comparison.group_runs(runs)) == [
-        "On 2D Sprites, with matching, the reverse cycle worsens swaps by 0.50 dB (0.50–0.50), and"
-        " is not shown to change the mean leak of z (0.0 (-9.9 to 9.9) points)."
+        "On 2D Sprites, beside matching, the reverse cycle worsens swaps by 0.50 dB (0.50–0.50),"
+        " and is not shown to change the mean leak of z (0.0 (-9.9 to 9.9) points)."
     ]
     assert comparison.answer(comparison.group_runs(runs[:3])) == []
+
+
+def test_the_short_answer_joins_settings_in_which_nothing_is_shown():
+    named = {
+        "published": (-1.0, -1.1, -1.2),
+        "unmatched-reverse": (1, -1, 0),
+        "reverse": (0, 1, -1),
+    }
+    runs = []
+    for method, reference in comparison.REVERSE.values():
+        for seed, change in enumerate(named[method]):
+            runs += [
+                run(reference, seed, **{comparison.LEAK: 50.0}),
+                run(
+                    method, seed, **{comparison.SWAP: 30.0 + change, comparison.LEAK: 50.0 + change}
+                ),
+            ]
+    (group,) = comparison.group_runs(runs)
+    first, second = comparison.short_answer(group)
+    assert first.startswith(
+        "As published, the reverse cycle worsens swaps by 1.10 dB (0.85–1.35), and"
+    )
+    assert second.startswith(
+        "On our networks and beside matching, it is not shown to change swaps (by"
+    )
+    assert comparison.short_answer({**group, "methods": {}}) == []
 
 
 def test_methods_are_sorted_into_better_worse_and_not_shown():

@@ -1,4 +1,4 @@
-"""The README shows the numbers of the committed runs; `python -m tests.test_readme` renews them."""
+"""README and docs show the numbers of stored runs; `python -m tests.test_readme` renews them."""
 
 import json
 import re
@@ -7,6 +7,8 @@ import textwrap
 import pytest
 
 from benchmarks import comparison, cost, load, protocol, speed, study
+from benchmarks.methods import METHODS
+from lib.config import make_hparams
 from lib.report.descriptions import DESCRIPTIONS
 from lib.report.findings import REMEMBERING
 from lib.report.numbers import (
@@ -25,7 +27,9 @@ from lib.report.summary import leak_rows
 from lib.report.tables import JUDGED, markdown
 from lib.system.paths import NOTEBOOKS, ROOT
 
-README = ROOT / "README.md"
+README, RESULTS, OPTIONS = ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/options.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+LONGEST_README = 120  # lines
 RUNS = {"drawn": "drawn sprites", "sprites": "2D Sprites"}
 PROBES = {
     "identity from s": ("s", "identity"),
@@ -72,6 +76,32 @@ def parts(scores):
 
 
 def results_table(runs):
+    """The rows that a reader of two minutes needs."""
+    swap = "**swap, PSNR in dB**", lambda r: fixed(r["swap"]["test"]["psnr"])
+    rows = {
+        swap[0]: swap[1],
+        "plain reconstruction, dB": lambda r: fixed(r["reconstruction"]["test"]["psnr"]),
+        "retrieval mean, dB": lambda r: fixed(r["swap"]["predictors"]["retrieval_mean"]["psnr"]),
+        "swap less retrieval mean, dB, paired (95 %)": (
+            lambda r: gain(r["swap"]["gain"]["retrieval_mean"])
+        ),
+        **{
+            f"{name}, accuracy in % (baseline–ceiling)": (
+                lambda r, asked=asked: accuracy(r["probes"], *asked)
+            )
+            for name, asked in PROBES.items()
+        },
+        **{
+            f"leak of {CODE_NAMES[code]}, %, mean / largest": (
+                lambda r, code=code: leak(r["probes"], code)
+            )
+            for code in ("z_mu", "z", "s")
+        },
+    }
+    return table("unseen identities", rows, runs)
+
+
+def details_tables(runs):
     errors = {
         "**swap**": lambda r: error(r["swap"]["test"]),
         "plain reconstruction": lambda r: error(r["reconstruction"]["test"]),
@@ -87,10 +117,7 @@ def results_table(runs):
         },
     }
     accuracies = {
-        **{
-            name: lambda r, asked=asked: accuracy(r["probes"], *asked)
-            for name, asked in PROBES.items()
-        }
+        name: lambda r, asked=asked: accuracy(r["probes"], *asked) for name, asked in PROBES.items()
     }
     leaked = {
         CODE_NAMES[code]: lambda r, code=code: leak(r["probes"], code)
@@ -124,48 +151,85 @@ def timings_table(runs):
     return table("one CPU core each", times, runs)
 
 
-def stored_groups():
-    return json.loads((ROOT / "benchmarks" / "study.json").read_text())["groups"]
+def stored_study():
+    return json.loads((ROOT / "benchmarks" / "study.json").read_text())
 
 
 def study_table(_):
-    return markdown(*comparison.presets_table(stored_groups()))
+    return markdown(*comparison.presets_table(stored_study()["groups"]))
 
 
 def answer(_):
     indents = {"initial_indent": "- ", "subsequent_indent": "  "}
-    sentences = comparison.answer(stored_groups())
+    (group,) = (
+        group
+        for group in stored_study()["groups"]
+        if (group["source"], group["split"], group["split_seed"]) == ("sprites", "identity", 0)
+    )
+    sentences = comparison.short_answer(group)
     return "\n".join(textwrap.fill(sentence, 100, **indents) for sentence in sentences)
 
 
+def published(_):
+    """How far the study trained preset `paper`, and what all of it would take at that rate."""
+    (run,) = (run for run in stored_study()["runs"] if run["method"] == comparison.LONGEST)
+    images, length = METHODS[comparison.LONGEST].hp.images_seen, make_hparams("paper").images_seen
+    hours = run["seconds"] / 3_600 * length / images
+    text = (
+        f"The study trained `paper` on {count(images)} images, {share(images / length)} % of its"
+        f" length, in {count(run['seconds'])} s on a GPU that did other trainings at the same time."
+        f" At that rate, all of it takes {fixed(hours)} hours."
+    )
+    return textwrap.fill(text, 100)
+
+
 TABLES = {
-    "answer": answer,
-    "results": results_table,
-    "study": study_table,
-    "timings": timings_table,
+    (README, "answer"): answer,
+    (README, "results"): results_table,
+    (RESULTS, "details"): details_tables,
+    (RESULTS, "study"): study_table,
+    (RESULTS, "timings"): timings_table,
+    (OPTIONS, "published"): published,
 }
 
 
 def section(name):
-    return re.compile(rf"(<!-- {name}:[^\n]*-->\n).*?(\n<!-- end of {name} -->)", re.DOTALL)
+    return re.compile(rf"(<!-- {name}:[^\n]*-->\n).*?(<!-- end of {name} -->)", re.DOTALL)
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_the_tables_are_those_of_the_committed_runs(name):
-    text = README.read_text()
-    assert section(name).search(text)
-    assert section(name).sub(rf"\g<1>{TABLES[name](committed_runs())}\g<2>", text) == text
+def with_section(page, name):
+    text, made = page.read_text(), TABLES[page, name](committed_runs())
+    assert section(name).search(text), f"{page.name} has no section {name}"
+    return section(name).sub(lambda found: f"{found[1]}{made}\n{found[2]}", text)
 
 
-def test_its_pictures_are_described_as_in_the_report():
-    pictures = re.findall(r"!\[([^\]]*)\]\(\S+/(\w+)\.(?:png|webp)\)", README.read_text())
+@pytest.mark.parametrize(("page", "name"), TABLES)
+def test_the_tables_are_those_of_the_committed_runs(page, name):
+    assert with_section(page, name) == page.read_text()
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text().splitlines()) <= LONGEST_README
+
+
+def test_the_pictures_are_described_as_in_the_report():
+    text = "".join(page.read_text() for page in PAGES)
+    pictures = re.findall(r"!\[([^\]]*)\]\(\S+/(\w+)\.(?:png|webp)\)", text)
     assert len(pictures) >= 3
     assert [text for text, name in pictures if text != DESCRIPTIONS[name]] == []
 
 
-def test_its_links_lead_to_files():
-    links = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
-    assert links and [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_links_lead_to_files_and_headings(page):
+    links = re.findall(r"\]\(([^):]+)\)", page.read_text())
+    assert links
+    for link in links:
+        path, _, heading = link.partition("#")
+        assert (page.parent / path).exists(), link
+        if heading:
+            heads = re.findall(r"^#+ (.+)$", (page.parent / path).read_text(), re.MULTILINE)
+            names = [re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads]
+            assert heading in names, link
 
 
 def stored_results():
@@ -184,7 +248,5 @@ def test_stored_numbers_are_of_the_present_version(path, version):
 
 
 if __name__ == "__main__":
-    written = README.read_text()
-    for each, build in TABLES.items():
-        written = section(each).sub(rf"\g<1>{build(committed_runs())}\g<2>", written)
-    README.write_text(written)
+    for each, title in TABLES:
+        each.write_text(with_section(each, title))

@@ -266,7 +266,7 @@ def set_up() -> None:
     if free < int(needed):
         sys.exit(
             f"The disk of {ROOT} has {free} GB free and the set-up needs {needed} GB: "
-            "free some space, or see the README for a smaller torch without CUDA."
+            "free some space, or see docs/options.md for a smaller torch without CUDA."
         )
     python = f"Python {platform.python_version()}"
     print(f"Setting up .venv with {python}, once: about {size} GB, 1 to 10 minutes.", flush=True)
