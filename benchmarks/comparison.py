@@ -305,7 +305,9 @@ def value_tables(group: Mapping) -> list[dict]:
 def compare(runs: Sequence[Mapping], groups: Sequence[Mapping]) -> dict[str, object]:
     """What notebook 06 and the report show: tables {caption, head, rows}, and what they say."""
     claims = claim_rows(groups)
+    main = next((group for group in groups if group["source"] == "sprites"), groups[0])
     return {
+        "brief": short_answer(main, sizes=False),
         "methods": {
             "caption": "The methods.",
             "head": ["method", "what it is"],
@@ -367,8 +369,11 @@ def answer(groups: Sequence[Mapping]) -> list[str]:
     ]
 
 
-def short_answer(group: Mapping) -> list[str]:
-    """As `answer`, of one source: settings in which nothing is shown share a sentence."""
+def short_answer(group: Mapping, sizes: bool = True) -> list[str]:
+    """As `answer`, of one source: settings in which nothing is shown share a sentence.
+
+    Without `sizes`, it names no differences that are not shown.
+    """
     found = {where: _tested_effects(group, *pair) for where, pair in REVERSE.items()}
     text, nothing = [], {}
     for where, effects in found.items():
@@ -381,10 +386,9 @@ def short_answer(group: Mapping) -> list[str]:
         swaps = listed([shown(entry, 2) for entry in swaps])
         leaks = listed([shown(entry, 1) for entry in leaks])
         start = listed(list(nothing))
-        text.append(
-            f"{start[0].upper()}{start[1:]}, it is not shown to change swaps (by {swaps} dB), nor"
-            f" the mean leak of z (by {leaks} points)."
-        )
+        effects = f"swaps (by {swaps} dB), nor the mean leak of z (by {leaks} points)"
+        what = effects if sizes else "either"
+        text.append(f"{start[0].upper()}{start[1:]}, it is not shown to change {what}.")
     return text
 
 

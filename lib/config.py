@@ -26,7 +26,10 @@ KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "
 
 
 def setting(default: object, meaning: str, **metadata: object) -> dataclasses.Field:
-    """A hyper-parameter. `metadata`: published; choices; low, high (included); above, below."""
+    """A hyper-parameter.
+
+    `metadata`: published; why ours differs; choices; low, high (included); above, below.
+    """
     return dataclasses.field(default=default, metadata={"meaning": meaning, **metadata})
 
 
@@ -39,12 +42,14 @@ class HParams:
         "see lib/method/networks.py; conv for images of more than 64 pixels",
         published="published",
         choices=("published", "dense", "conv"),
+        why="a CPU computes matrix products fast",
     )
     norm: str = setting(
         "group",
         "normalisation layers of the published networks",
         published="instance",
         choices=("instance", "group"),
+        why="only the published networks use it",
     )
     components: int = setting(
         1_024,
@@ -54,48 +59,86 @@ class HParams:
         high=10_800,
     )
     z_dim: int = setting(
-        8, "size of z; a small z has less room for the character", published=512, low=1, high=4_096
+        8,
+        "size of z",
+        published=512,
+        low=1,
+        high=4_096,
+        why="a pose has few degrees of freedom; what does not fit into z must come from s",
     )
     s_dim: int = setting(64, "size of s", published=64, low=1, high=4_096)
-    normalize_s: bool = setting(True, "layer normalisation of s", published=False)
+    normalize_s: bool = setting(
+        True,
+        "layer normalisation of s",
+        published=False,
+        why="all s have one size, so noise on s hides equally much of each",
+    )
 
     # weights of terms in units of one image
     reconstruction_weight: float = setting(
         2.0, "weight of the squared error, a sum over pixels", published=2.0, low=0
     )
-    kl_weight: float = setting(0.5, "weight of the KL term, in nats", published=3.0, low=0)
+    kl_weight: float = setting(
+        0.5,
+        "weight of the KL term, in nats",
+        published=3.0,
+        low=0,
+        why="other terms keep the character out of z, and z needs room for the pose",
+    )
     reverse_weight: float = setting(
         0.0,
         "weight of the L1 distance; it has an Adam of its own, so only its frequency counts;"
         " 0: none",
         published=10.0,
         low=0,
+        why="matched images that agree on z have the same aim; see the study",
     )
     kl_warmup: float = setting(
-        0.3, "share over which the KL weight rises from 0", published=0.0, low=0, high=1
+        0.3,
+        "share over which the KL weight rises from 0",
+        published=0.0,
+        low=0,
+        high=1,
+        why="z is used before it is penalised",
     )
     match_from: float = setting(
-        0.0, "share after which matched images exchange z; 1: never", published=1.0, low=0, high=1
+        0.0,
+        "share after which matched images exchange z; 1: never",
+        published=1.0,
+        low=0,
+        high=1,
+        why="matched images show the true image of a swap",
     )
     match_characters: int = setting(
         1_000, "characters that are matched, at most", low=2, high=10**6
     )
 
     mean_s: bool = setting(
-        True, "decode from the mean s of the other images in a group", published=False
+        True,
+        "decode from the mean s of the other images in a group",
+        published=False,
+        why="the mean shows a weapon that one image hides",
     )
     s_noise: float = setting(
         0.3,
-        "size of the noise on s that the decoder learns with, in deviations of s; a pose that s"
-        " encodes in small differences is drowned",
+        "size of the noise on s that the decoder learns with, in deviations of s",
         published=0.0,
         low=0,
+        why="it drowns a pose that s holds in small differences",
     )
     s_agreement: float = setting(
-        1.0, "weight of the squared distance of s to the mean of its group", published=0.0, low=0
+        1.0,
+        "weight of the squared distance of s to the mean of its group",
+        published=0.0,
+        low=0,
+        why="images of one character should give one s",
     )
     z_agreement: float = setting(
-        1.0, "weight of the KL between z of matched images, in nats", published=0.0, low=0
+        1.0,
+        "weight of the KL between z of matched images, in nats",
+        published=0.0,
+        low=0,
+        why="images in one pose should give one z",
     )
     agreement_from: float = setting(
         0.6,
@@ -106,26 +149,65 @@ class HParams:
     )
 
     group_size: int = setting(
-        4, "images of a character that exchange s; 2 are pairs", published=2, low=2, high=64
+        4,
+        "images of a character that exchange s; 2 are pairs",
+        published=2,
+        low=2,
+        high=64,
+        why="three images give s together, so few parts stay hidden",
     )
-    batch_images: int = setting(64, "images in a step", published=32, low=4, high=65_536)
+    batch_images: int = setting(
+        64,
+        "images in a step",
+        published=32,
+        low=4,
+        high=65_536,
+        why="more characters in a step give a steadier gradient",
+    )
     images_seen: int = setting(
         1_200_000,
         "length of the training, in images",
         published=2 * 500 * 40_050,
         low=1,
         high=10**10,
+        why="minutes on a CPU instead of a day",
     )
-    learning_rate: float = setting(2e-3, "Adam, both optimizers", published=1e-4, above=0)
+    learning_rate: float = setting(
+        2e-3,
+        "Adam, both optimizers",
+        published=1e-4,
+        above=0,
+        why="a short training needs large steps",
+    )
     beta2: float = setting(
-        0.99, "Adam's decay of the second moment", published=0.999, above=0, below=1
+        0.99,
+        "Adam's decay of the second moment",
+        published=0.999,
+        above=0,
+        below=1,
+        why="the gradients of a short training change fast",
     )
     lr_warmup: int = setting(
-        100, "steps over which the learning rate rises from 0", published=0, low=0, high=10**9
+        100,
+        "steps over which the learning rate rises from 0",
+        published=0,
+        low=0,
+        high=10**9,
+        why="Adam does not know the size of the gradient at first",
     )
-    lr_decay: bool = setting(True, "linear decay of the learning rate to 0", published=False)
+    lr_decay: bool = setting(
+        True,
+        "linear decay of the learning rate to 0",
+        published=False,
+        why="a short training ends in small steps",
+    )
     reverse_every: int = setting(
-        4, "steps from one reverse cycle to the next", published=1, low=1, high=10**9
+        4,
+        "steps from one reverse cycle to the next",
+        published=1,
+        low=1,
+        high=10**9,
+        why="a reverse cycle costs more than a forward one",
     )
 
     background_level: float = setting(
@@ -134,6 +216,7 @@ class HParams:
         published=0.0,
         low=0,
         high=1,
+        why="the background of sprites is black",
     )
 
     swap_samples: int = setting(

@@ -7,6 +7,7 @@ from sklearn.decomposition import PCA
 
 from lib.config import (
     LARGEST_SEED,
+    SETTINGS,
     HParams,
     check_checkout,
     check_parameters,
@@ -138,3 +139,9 @@ def test_a_run_cannot_leave_the_reports(name):
 def test_hyper_parameters_are_frozen():
     with pytest.raises(AttributeError):
         HParams().z_dim = 3
+
+
+def test_every_setting_that_differs_from_the_published_one_says_why():
+    paper, fast = (dataclasses.asdict(make_hparams(preset)) for preset in ("paper", "fast"))
+    changed = {name for name in fast if fast[name] != paper[name]}
+    assert changed == {name for name, field in SETTINGS.items() if "why" in field.metadata}

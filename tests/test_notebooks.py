@@ -10,6 +10,7 @@ import pytest
 from lib.config import make_hparams
 from lib.system.paths import NOTEBOOKS, ROOT
 
+LONGEST_CELL = 25  # lines
 PATHS = [ROOT / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS]
 
 
@@ -68,6 +69,12 @@ def test_it_says_what_a_notebook_of_this_report_says(path):
     text = "\n".join(source(cell) for cell in json.loads(path.read_text())["cells"])
     for part in ("**Question.**", "## Setup", "## Findings", "## Limits", "## Versions"):
         assert part in text
+
+
+@pytest.mark.parametrize("path", PATHS, ids=NOTEBOOKS)
+def test_no_cell_is_long(path):
+    long = {cell["id"]: len(cell["source"]) for cell in code_cells(path)}
+    assert {name: lines for name, lines in long.items() if lines > LONGEST_CELL} == {}
 
 
 @pytest.mark.parametrize("path", PATHS, ids=NOTEBOOKS)

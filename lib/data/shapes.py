@@ -22,13 +22,10 @@ def features(images: Iterable[np.ndarray]) -> list[np.ndarray]:
     """
     pooled: list[list[np.ndarray]] = [[] for _ in POOLED]
     for character_images in images:
-        x = to_float(character_images)
-        brightness = F.pad(x.mean(dim=1, keepdim=True), (0, 1, 0, 1), mode="replicate")
-        steps = [brightness.diff(dim=2)[..., :-1], brightness.diff(dim=3)[..., :-1, :]]
-        outline = (x > 0).any(dim=1, keepdim=True).float()
-        maps = {"edges": torch.cat(steps, dim=1).abs(), "outline": outline}
+        maps = pose_maps(character_images)
         for (kind, pixels, _), parts in zip(POOLED, pooled, strict=True):
-            coarse = F.avg_pool2d(maps[kind], max(1, pixels * x.shape[-1] // SIZE)).flatten(1)
+            side = maps[kind].shape[-1]
+            coarse = F.avg_pool2d(maps[kind], max(1, pixels * side // SIZE)).flatten(1)
             parts.append((coarse - coarse.mean(dim=0)).numpy())
 
     blocks = [_principal_components(np.concatenate(parts)) for parts in pooled]
@@ -37,6 +34,15 @@ def features(images: Iterable[np.ndarray]) -> list[np.ndarray]:
         blocks[k] = block * np.sqrt(variance / (block.var(axis=0).sum() + 1e-12))
     ends = np.cumsum([len(part) for part in pooled[0]])[:-1]
     return np.split(np.concatenate(blocks, axis=1), ends)
+
+
+def pose_maps(images: np.ndarray) -> dict[str, torch.Tensor]:
+    """Of uint8 images (n, H, H, 3): edges (n, 2, H, H), down and to the right, and outline."""
+    x = to_float(images)
+    brightness = F.pad(x.mean(dim=1, keepdim=True), (0, 1, 0, 1), mode="replicate")
+    steps = [brightness.diff(dim=2)[..., :-1], brightness.diff(dim=3)[..., :-1, :]]
+    outline = (x > 0).any(dim=1, keepdim=True).float()
+    return {"edges": torch.cat(steps, dim=1).abs(), "outline": outline}
 
 
 def _principal_components(x: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 import typst
 
 from lib.report.descriptions import DESCRIPTIONS
+from lib.report.discussion import discussion
 from lib.report.results import origin, read_results
 from lib.report.summary import abstract, failures, headline
 from lib.report.tables import report_numbers, report_tables
@@ -38,6 +39,7 @@ def build_report(run: str) -> Path:
     results["attribution"] = results["data"]["words"]["credit"]
     results["abstract"] = abstract(results)
     results["headline"] = headline(results)
+    results["discussion"] = discussion(results)
     results["failures"] = failures(results)
     _add_benchmarks(results, folder / "figures")
     write_json(folder / "results.json", results)

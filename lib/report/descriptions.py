@@ -12,6 +12,8 @@ DESCRIPTIONS = {
     " of validation swaps and reconstructions beside three simple predictors.",
     "cycles": "Diagram of both cycles with images: two images of a character exchange s and are"
     " decoded; one sampled z is decoded with the s of two characters.",
+    "pose_maps": "A row of training images, and below each its edges and its outline, which"
+    " matching compares.",
     "matches": "A grid of training images: each row is a character, and each column holds images"
     " that training matched as the same pose.",
     "style_transfer_actions": "Grids of images. Left: decoded swaps, with s from the top row and z"

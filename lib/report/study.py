@@ -1,7 +1,10 @@
 """What the study of `benchmarks/` says, for notebook 06 and its figures."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from lib.report.tables import Table
 from lib.system.errors import UserError
 from lib.system.files import READ_ERRORS, read_arrays, read_json
 from lib.system.paths import BENCHMARKS
@@ -9,6 +12,9 @@ from lib.system.paths import BENCHMARKS
 STUDY, SWAPS = BENCHMARKS / "study.json", BENCHMARKS / "study.npz"
 REMEDY = "restore it (git checkout benchmarks), or run python -m benchmarks.study again"
 INPUTS = {"s_image": "s image", "z_image": "z image", "target": "true image"}
+
+# the columns of `selected`
+SELECTED = ("swap, dB", "less “ours”, dB", "mean leak of z (mean), %", "pose from s, %")
 
 
 def is_measured() -> bool:
@@ -25,6 +31,20 @@ def read_comparison() -> dict:
     if "comparison" not in stored:
         raise UserError(f"{STUDY} compares no methods: {REMEDY}")
     return stored["comparison"]
+
+
+def selected(methods: Sequence[str], source: str = "2D Sprites") -> Table:
+    """Swaps and leaks of some methods on one source, a row each; without those that are absent."""
+    comparison = read_comparison()
+    meanings = dict(comparison["methods"]["rows"])
+    cells: dict[str, dict[str, str]] = {}
+    for table in comparison["values"]:
+        if f": {source}, split by identity." in table["caption"]:
+            for name, *values in table["rows"]:
+                cells.setdefault(name, {}).update(zip(table["head"][1:], values, strict=True))
+    names = [f"“{method}”" for method in methods if f"“{method}”" in cells]
+    rows = [[name, meanings[name], *(cells[name].get(c, "–") for c in SELECTED)] for name in names]
+    return ["method", "what it is", *SELECTED], rows
 
 
 def read_swaps() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -42,17 +42,18 @@ def captioned(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) 
 
 
 def hyper_parameters(hparams: dict, published: dict) -> Table:
-    """Every hyper-parameter beside its published value, and what it means."""
+    """Every hyper-parameter beside its published value, what it means, and why ours differs."""
     rows = [
         [
             name,
-            _setting(hparams[name]),
+            _setting(value),
             _setting(published[name]),
             SETTINGS[name].metadata["meaning"],
+            SETTINGS[name].metadata.get("why", "") if value != published[name] else "",
         ]
-        for name in hparams
+        for name, value in hparams.items()
     ]
-    return ["hyper-parameter", "this run", "published", "meaning"], rows
+    return ["hyper-parameter", "this run", "published", "meaning", "why"], rows
 
 
 def changed_hyper_parameters(hparams: dict, published: dict) -> Table:

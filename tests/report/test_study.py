@@ -57,3 +57,32 @@ def test_each_method_has_a_row_below_the_inputs(stored):
     for ax, expected in ((left, (0, 1, 2, 3, 4)), (right, (0, 1, 2, 5, 255))):
         (shown,) = ax.images
         assert tuple(shown.get_array()[step // 2 :: step, 30, 0]) == expected
+
+
+def test_selected_methods_have_a_row_from_all_tables_of_their_source(stored):
+    swaps = {
+        "caption": "Swaps: 2D Sprites, split by identity.",
+        "head": ["mean (95 %)", "seeds", "swap, dB", "less “ours”, dB"],
+        "rows": [["“ours”", "3", "28.6", "–"], ["“vae”", "3", "16.2", "-12.40"]],
+    }
+    codes = {
+        "caption": "Codes: 2D Sprites, split by identity.",
+        "head": ["mean (95 %)", "seeds", "pose from s, %"],
+        "rows": [["“ours”", "3", "4.0"]],
+    }
+    other = {**swaps, "caption": "Swaps: drawn sprites, split by identity.", "rows": [["“x”", "1"]]}
+    methods = {"rows": [["“ours”", "the base"], ["“vae”", "a VAE"]]}
+    content = {"comparison": {"methods": methods, "values": [swaps, codes, other]}}
+    study.STUDY.write_text(json.dumps(content))
+    head, rows = study.selected(["vae", "absent", "ours"])
+    assert head[:2] == ["method", "what it is"]
+    assert rows == [
+        ["“vae”", "a VAE", "16.2", "-12.40", "–", "–"],
+        ["“ours”", "the base", "28.6", "–", "–", "4.0"],
+    ]
+    assert study.selected(["x"], "photographs")[1] == []
+
+
+def test_the_committed_study_has_the_methods_that_notebook_2_shows():
+    _, rows = study.selected(["published", "ours", "unmatched"])
+    assert len(rows) == 3 and all(cell != "–" for row in rows for cell in row[2:3] + row[4:])

@@ -1,0 +1,66 @@
+"""The abstract and the discussion: what they say changes with the numbers."""
+
+import copy
+import json
+
+import pytest
+
+from lib.report.discussion import discussion
+from lib.report.summary import abstract
+from lib.system.paths import ROOT
+
+MOST_WORDS = 150  # of the abstract
+
+
+@pytest.fixture(params=["drawn", "sprites"])
+def results(request):
+    path = ROOT / "reports" / "_committed" / request.param / "results.json"
+    stored = json.loads(path.read_text())
+    stored["comparison"]["brief"] = ["As published, the reverse cycle does nothing."]
+    return stored
+
+
+def test_the_abstract_is_short_and_names_leaks_before_the_best_number(results):
+    text = " ".join(abstract(results))
+    assert len(text.split()) <= MOST_WORDS
+    order = [
+        text.index(part) for part in ("does nothing", "largest leak of z", "leak of s", "dB (")
+    ]
+    assert order == sorted(order)
+
+
+def test_the_abstract_says_on_which_side_swaps_are(results):
+    gain = results["swap"]["gain"]["retrieval_mean"]
+    assert "above the mean of the nearest" in abstract(results)[-1]
+    gain |= {"db": -2.0, "ci95": [-3.0, -1.0]}
+    assert "2.0 dB (1.0 to 3.0) below the mean of the nearest" in abstract(results)[-1]
+    gain |= {"db": 0.1, "ci95": [-0.5, 0.6]}
+    assert "not shown to differ from the mean of the nearest" in abstract(results)[-1]
+
+
+def test_the_discussion_follows_the_numbers(results):
+    error, leaks, assumption = discussion(results)
+    assert "one image does not show all" in error
+    assert "z (mean) leaks" in leaks and "No probe proves a leak of z (sampled)." in leaks
+    assert "% of matched images do" in assumption
+
+    changed = copy.deepcopy(results)
+    changed["swap"]["several"]["gain"]["ci95"] = [-0.1, 0.2]
+    changed["training"]["match_contrast"] = None
+    error, leaks = discussion(changed)
+    assert "one image does not" not in error
+
+
+def test_matching_is_credited_with_what_the_study_shows(results):
+    entry = {"mean": -5.0, "ci95": [-5.7, -4.3], "n": 3}
+    results["comparison"]["forest"] = {"2D Sprites": {"swap, dB": {"unmatched": entry}}}
+    assert "loses 5.0 dB (4.3 to 5.7; 2D Sprites)" in discussion(results)[-1]
+    entry["ci95"] = [-11.0, 1.0]
+    assert "Without it" not in discussion(results)[-1]
+
+
+def test_a_run_without_known_poses_has_neither_swaps_nor_their_discussion(results):
+    del results["swap"]
+    results["training"] |= {"match_contrast": None, "matched_same_pose": None}
+    assert len(discussion(results)) == 1
+    assert "dB" in " ".join(abstract(results))
