@@ -307,7 +307,7 @@ def compare(runs: Sequence[Mapping], groups: Sequence[Mapping]) -> dict[str, obj
     claims = claim_rows(groups)
     main = next((group for group in groups if group["source"] == "sprites"), groups[0])
     return {
-        "brief": short_answer(main, sizes=False),
+        "brief": brief_answer(main),
         "methods": {
             "caption": "The methods.",
             "head": ["method", "what it is"],
@@ -390,6 +390,14 @@ def short_answer(group: Mapping, sizes: bool = True) -> list[str]:
         what = effects if sizes else "either"
         text.append(f"{start[0].upper()}{start[1:]}, it is not shown to change {what}.")
     return text
+
+
+def brief_answer(group: Mapping) -> list[str]:
+    """`short_answer` without sizes, which names the source."""
+    sentences = short_answer(group, sizes=False)
+    for first in sentences[:1]:
+        sentences[0] = f"On {SOURCE_NAMES[group['source']]}, {first[0].lower()}{first[1:]}"
+    return sentences
 
 
 def _tested_effects(group: Mapping, method: str, reference: str) -> list[Mapping]:

@@ -162,7 +162,10 @@ def test_the_short_answer_joins_settings_in_which_nothing_is_shown():
     assert second.startswith(
         "On our networks and beside matching, it is not shown to change swaps (by"
     )
-    assert comparison.short_answer({**group, "methods": {}}) == []
+    first, second = comparison.brief_answer(group)
+    assert first.startswith("On drawn sprites, as published, the reverse cycle worsens swaps by")
+    assert second == "On our networks and beside matching, it is not shown to change either."
+    assert comparison.brief_answer({**group, "methods": {}}) == []
 
 
 def test_methods_are_sorted_into_better_worse_and_not_shown():

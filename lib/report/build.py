@@ -1,11 +1,12 @@
 """Build `results.json` and `report.pdf` of a run; the text is `reports/report.typ`."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import typst
 
-from lib.report.descriptions import DESCRIPTIONS
+from lib.report.descriptions import DESCRIPTIONS, SHOWING_IMAGES
 from lib.report.discussion import discussion
 from lib.report.results import origin, read_results
 from lib.report.summary import abstract, failures, headline
@@ -49,15 +50,21 @@ def build_report(run: str) -> Path:
 
 
 def store_committed(run: str) -> None:
-    """Copy what git keeps of a finished run into reports/_committed: of real art, numbers only."""
+    """Copy what git keeps of a finished run into reports/_committed.
+
+    Of images that this project did not draw, it keeps numbers, and the report without pictures.
+    """
     folder = run_dir(run)
-    source = read_json(folder / "results.json", "run ./run_all.sh again")["source"]
-    names = ["results.json"]
+    results = read_json(folder / "results.json", "run ./run_all.sh again")
+    source, names = results["source"], ["results.json"]
     if source == "drawn":
         names += ["report.pdf", *(f"figures/{name}" for name in README_FIGURES)]
-    for name in names:
+    files = {name: (folder / name).read_bytes() for name in names}
+    if source != "drawn":
+        files["report.pdf"] = _typeset(folder, results, hidden=SHOWING_IMAGES)
+    for name, content in files.items():
         with atomic_write(COMMITTED_DIR / source / name) as file:
-            file.write((folder / name).read_bytes())
+            file.write(content)
 
 
 def _add_benchmarks(results: dict, figures: Path) -> None:
@@ -77,12 +84,16 @@ def _add_benchmarks(results: dict, figures: Path) -> None:
                 shutil.copyfile(figure, figures / figure.name)
 
 
-def _typeset(folder: Path, results: dict) -> bytes:
-    """report.typ as PDF. Its tables and single numbers are strings, formatted here."""
+def _typeset(folder: Path, results: dict, hidden: Sequence[str] = ()) -> bytes:
+    """report.typ as PDF, without the `hidden` figures.
+
+    Its tables and single numbers are strings, formatted here.
+    """
     strings = {
         "tables": report_tables(results),
         "numbers": report_numbers(results),
         "descriptions": DESCRIPTIONS,
+        "hidden": list(hidden),
     }
     text, formatted = folder / "report.typ", folder / "report.json"
     shutil.copyfile(ROOT / "reports" / "report.typ", text)

@@ -53,3 +53,22 @@ DESCRIPTIONS = {
     "cost": "Line plots of the time of a training pair and of the peak memory against the number of"
     " images, their size, both codes and the batch.",
 }
+
+# figures with images of the data set, or decoded ones, which look like them
+SHOWING_IMAGES = (
+    "sprites",
+    "twins",
+    "cycles",
+    "pose_maps",
+    "matches",
+    "style_transfer_actions",
+    "style_transfer_variety",
+    "worst_swaps",
+    "prior_samples",
+    "interpolation_1",
+    "interpolation_2",
+    "paths",
+    "axes",
+    "mix",
+    "prediction",
+)
