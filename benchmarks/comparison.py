@@ -68,6 +68,7 @@ class Claim(NamedTuple):
     higher: bool
 
 
+PLAIN = "unmatched"  # what rivals are compared with, too
 REVERSE = {
     "as published": ("published", "published-forward"),
     "on our networks": ("unmatched-reverse", "unmatched"),
@@ -103,6 +104,14 @@ CLAIMS = (
     Claim("Codes that agree keep the pose out of s.", "no-agreement", BASE, POSE, True),
     *(
         Claim(f"Swaps are better than those of {METHODS[name].meaning}.", name, BASE, SWAP, False)
+        for name in RIVALS
+    ),
+    # no rival has matching, so this is the fairer comparison
+    *(
+        Claim(
+            f"Without matching, swaps are better than those of {METHODS[name].meaning}.",
+            *(name, PLAIN, SWAP, False),
+        )
         for name in RIVALS
     ),
 )
@@ -323,6 +332,7 @@ def compare(runs: Sequence[Mapping], groups: Sequence[Mapping]) -> dict[str, obj
         "finding": [
             *answer(groups),
             *(sentence for group in groups for sentence in surpassed(group)),
+            *(sentence for group in groups for sentence in beside_rivals(group)),
             *devices(runs),
             verdicts(claims),
         ],
@@ -437,6 +447,20 @@ def surpassed(group: Mapping) -> list[str]:
         for kind, names in sentences.items()
         if names
     ]
+
+
+def beside_rivals(group: Mapping) -> list[str]:
+    """Which rivals have better or worse swaps than the method without matching, which none has."""
+    kinds: dict[str, list[str]] = {HOLDS: [], OPPOSITE: [], UNKNOWN: []}
+    for name in RIVALS:
+        if entry := tested(group, name, PLAIN, SWAP):
+            shown_entry = f"“{name}” ({shown(entry, 2)} dB)"
+            kinds[verdict(entry, higher=True)].append(shown_entry)
+    phrases = {HOLDS: "better", OPPOSITE: "worse", UNKNOWN: "not shown to differ"}
+    found = [f"{phrase}: {listed(kinds[kind])}" for kind, phrase in phrases.items() if kinds[kind]]
+    where = split_name(group)
+    start = f"{where[0].upper()}{where[1:]}: swaps of rivals, compared with “{PLAIN}”"
+    return [f"{start}, are {'; '.join(found)}."] if found else []
 
 
 def devices(runs: Sequence[Mapping]) -> list[str]:

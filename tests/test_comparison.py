@@ -223,6 +223,19 @@ def test_curves_are_means_over_seeds_of_the_methods_that_are_followed():
     assert [line.get_label() for line in ax.lines] == ["ours", "published"]
 
 
+def test_rivals_are_compared_with_the_method_without_matching():
+    runs = levels("unmatched", (0, 0, 0)) + levels("vae", (-3.0, -3.1, -2.9))
+    runs += levels("drnet", (1.0, 1.1, 0.9)) + levels("lord", (0.5, -0.5, 0.1))
+    (group,) = comparison.group_runs(runs)
+    (sentence,) = comparison.beside_rivals(group)
+    assert sentence == (
+        "Drawn sprites, split by identity: swaps of rivals, compared with “unmatched”, are better:"
+        " “drnet” (1.00 (0.75–1.25) dB); worse: “vae” (-3.00 (-3.25 to -2.75) dB); not shown to"
+        " differ: “lord” (0.03 (-1.22 to 1.28) dB)."
+    )
+    assert comparison.beside_rivals({**group, "methods": {}}) == []
+
+
 def test_trainings_on_another_device_are_named():
     runs = [run("ours"), {**run("published"), "device": "cuda"}, {**run("mlvae"), "device": "cuda"}]
     assert comparison.devices(runs) == ["Trained on cuda: “published” and “mlvae”."]

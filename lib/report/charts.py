@@ -172,9 +172,9 @@ def forest_plot(panels: Mapping[str, Mapping[str, Mapping[str, Mapping]]]) -> Fi
     A panel for each metric, a row for each method and a colour for each group. A difference of a
     single pair has no interval, and a hollow marker.
     """
-    methods = list(
-        dict.fromkeys(m for groups in panels.values() for each in groups.values() for m in each)
-    )
+    found = [each for groups in panels.values() for each in groups.values()]
+    # the longest list has them in their order
+    methods = list(dict.fromkeys(m for each in sorted(found, key=len, reverse=True) for m in each))
     size = 2.9 * len(panels) + 1.2, 0.22 * len(methods) + 1.1
     figure, axes = plt.subplots(
         1, len(panels), figsize=size, sharey=True, squeeze=False, layout="constrained"
@@ -202,13 +202,15 @@ def learning_curves(groups: Mapping[str, Mapping[str, Sequence[Sequence[float]]]
         1, len(groups), figsize=(7.8, 2.8), sharey=True, squeeze=False, layout="constrained"
     )
     methods = list(dict.fromkeys(method for curves in groups.values() for method in curves))
+    handles = {}
     for ax, (group, curves) in zip(axes[0], groups.items(), strict=True):
         for method, points in curves.items():
             colour = OKABE_ITO.colors[methods.index(method)]
-            ax.plot(*np.transpose(points), ".-", color=colour, lw=1.2, ms=4, label=method)
+            lines = ax.plot(*np.transpose(points), ".-", color=colour, lw=1.2, ms=4, label=method)
+            handles[method] = lines[0]
         ax.set(title=group, xlabel="images seen", xscale="log")
         ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-        ax.legend(fontsize=8)
+    figure.legend(handles.values(), handles, loc="outside right upper", fontsize=8)
     axes[0, 0].set_ylabel("PSNR of validation swaps, dB")
     return figure
 
