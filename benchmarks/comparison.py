@@ -17,11 +17,14 @@ from benchmarks.methods import (
     MAIN_WEIGHTS,
     METHODS,
     PRESET_METHODS,
+    RATES,
     RIVALS,
     SEARCH_IMAGES,
     STUDIED,
+    STUDY_IMAGES,
     searched_weight,
 )
+from lib.config import make_hparams
 from lib.evaluation.intervals import t_interval, training_interval
 from lib.report.numbers import count, fixed, listed, span
 from lib.report.tables import Table
@@ -52,6 +55,7 @@ CODE_METRICS = {
 }
 SPLIT = ("source", "split", "split_seed")  # of a group
 SWAP, LEAK, POSE = "swap, dB", "mean leak of z (mean), %", "pose from s, %"
+SAMPLED_LEAK, POSE_FROM_Z = "mean leak of z (sampled), %", "pose from z (mean), %"
 CHOSEN_BY = "validation swap, dB"
 FOREST = (SWAP, POSE, LEAK)  # the differences that the figure shows
 # the methods whose curves another figure shows
@@ -69,8 +73,17 @@ class Claim(NamedTuple):
 
 
 PLAIN = "unmatched"  # what rivals are compared with, too
+SHARE = STUDY_IMAGES / make_hparams("paper").images_seen
+PUBLISHED = f"at the published settings, on {100 * SHARE:.0f} % of the published length"
+# what a reverse cycle may change: the metric, its name, how a rise and a fall read, unit and digits
+EFFECTS = {
+    SWAP: ("swaps", ("improves", "worsens"), "dB", 2),
+    LEAK: ("the mean leak of z (mean)", ("increases", "reduces"), "points", 1),
+    SAMPLED_LEAK: ("the mean leak of z (sampled)", ("increases", "reduces"), "points", 1),
+    POSE_FROM_Z: ("the pose from z (mean)", ("increases", "reduces"), "points", 1),
+}
 REVERSE = {
-    "as published": ("published", "published-forward"),
+    PUBLISHED: ("published", "published-forward"),
     "on our networks": ("unmatched-reverse", "unmatched"),
     "beside matching": ("reverse", BASE),
 }
@@ -80,12 +93,24 @@ CLAIMS = (
         for where, pair in REVERSE.items()
     ),
     *(
+        Claim(
+            f"The reverse cycle reduces what samples of z leak, {where}.",
+            *pair,
+            SAMPLED_LEAK,
+            False,
+        )
+        for where, pair in REVERSE.items()
+    ),
+    *(
         Claim(f"The reverse cycle makes swaps better, {where}.", *pair, SWAP, True)
         for where, pair in REVERSE.items()
     ),
-    Claim(
-        "A reverse cycle that is not detached is worse.",
-        *("undetached", "unmatched-reverse", SWAP, False),
+    *(
+        Claim(f"A reverse cycle with a gradient through the decoder is worse than {other}.", *pair)
+        for other, pair in (
+            ("one without", ("undetached", "unmatched-reverse", SWAP, False)),
+            ("none", ("undetached", "unmatched", SWAP, False)),
+        )
     ),
     Claim("The s of another image keeps the pose out of s.", "own-s", BASE, POSE, True),
     Claim("A larger z leaks more.", "z-512", BASE, LEAK, True),
@@ -288,7 +313,8 @@ def value_rows(group: Mapping, metrics: Mapping[str, int], base: bool = False) -
         values = [shown(each["metrics"].get(m), digits) for m, digits in metrics.items()]
         if base:
             values.insert(1, shown(paired(group, name, BASE, SWAP), 2))
-        rows.append([f"“{name}”", str(len(each["seeds"])), *values])
+        seeds = "–" if METHODS[name].predictor else str(len(each["seeds"]))  # these have none
+        rows.append([f"“{name}”", seeds, *values])
     return rows
 
 
@@ -316,7 +342,7 @@ def compare(runs: Sequence[Mapping], groups: Sequence[Mapping]) -> dict[str, obj
     claims = claim_rows(groups)
     main = next((group for group in groups if group["source"] == "sprites"), groups[0])
     return {
-        "brief": brief_answer(main),
+        "brief": short_answer(main),
         "methods": {
             "caption": "The methods.",
             "head": ["method", "what it is"],
@@ -333,6 +359,7 @@ def compare(runs: Sequence[Mapping], groups: Sequence[Mapping]) -> dict[str, obj
             *answer(groups),
             *(sentence for group in groups for sentence in surpassed(group)),
             *(sentence for group in groups for sentence in beside_rivals(group)),
+            *search_edges(runs),
             *devices(runs),
             verdicts(claims),
         ],
@@ -372,60 +399,49 @@ def forest(group: Mapping) -> dict[str, dict[str, Mapping]]:
 def answer(groups: Sequence[Mapping]) -> list[str]:
     """Whether the reverse cycle does anything: a sentence for each setting and source."""
     return [
-        f"On {SOURCE_NAMES[group['source']]}, {where}, the reverse cycle {_effects(*effects)}."
+        f"On {SOURCE_NAMES[group['source']]}, {where}, the reverse cycle {_effects(effects)}."
         for group in groups
         for where, pair in REVERSE.items()
         if (effects := _tested_effects(group, *pair))
     ]
 
 
-def short_answer(group: Mapping, sizes: bool = True) -> list[str]:
-    """As `answer`, of one source: settings in which nothing is shown share a sentence.
-
-    Without `sizes`, it names no differences that are not shown.
-    """
+def short_answer(group: Mapping) -> list[str]:
+    """As `answer`, of one source: without differences that are not shown."""
     found = {where: _tested_effects(group, *pair) for where, pair in REVERSE.items()}
-    text, nothing = [], {}
+    text, nothing = [], []
     for where, effects in found.items():
-        if effects and any(map(is_shown, effects)):
-            text.append(f"{where[0].upper()}{where[1:]}, the reverse cycle {_effects(*effects)}.")
+        changes = {metric: entry for metric, entry in effects.items() if is_shown(entry)}
+        if changes:
+            text.append(f"{where[0].upper()}{where[1:]}, the reverse cycle {_effects(changes)}.")
         elif effects:
-            nothing[where] = effects
+            nothing.append(where)
     if nothing:
-        swaps, leaks = zip(*nothing.values(), strict=True)
-        swaps = listed([shown(entry, 2) for entry in swaps])
-        leaks = listed([shown(entry, 1) for entry in leaks])
-        start = listed(list(nothing))
-        effects = f"swaps (by {swaps} dB), nor the mean leak of z (by {leaks} points)"
-        what = effects if sizes else "either"
-        text.append(f"{start[0].upper()}{start[1:]}, it is not shown to change {what}.")
+        start = listed(nothing)
+        changed = listed([EFFECTS[metric][0] for metric in found[nothing[0]]], "or")
+        text.append(f"{start[0].upper()}{start[1:]}, it is not shown to change {changed}.")
+    for first in text[:1]:
+        text[0] = f"On {SOURCE_NAMES[group['source']]}, {first[0].lower()}{first[1:]}"
     return text
 
 
-def brief_answer(group: Mapping) -> list[str]:
-    """`short_answer` without sizes, which names the source."""
-    sentences = short_answer(group, sizes=False)
-    for first in sentences[:1]:
-        sentences[0] = f"On {SOURCE_NAMES[group['source']]}, {first[0].lower()}{first[1:]}"
-    return sentences
+def _tested_effects(group: Mapping, method: str, reference: str) -> dict[str, Mapping]:
+    """{metric: difference} of what a reverse cycle may change and what was tested."""
+    found = {metric: tested(group, method, reference, metric) for metric in EFFECTS}
+    return {metric: entry for metric, entry in found.items() if entry}
 
 
-def _tested_effects(group: Mapping, method: str, reference: str) -> list[Mapping]:
-    """The differences in swaps and in the mean leak of z; empty where either was not tested."""
-    found = [tested(group, method, reference, metric) for metric in (SWAP, LEAK)]
-    return found if all(found) else []
-
-
-def _effects(swap: Mapping, leak: Mapping) -> str:
-    on_swaps = _effect(swap, ("improves", "worsens"), "swaps", "dB", 2)
-    on_leak = _effect(leak, ("increases", "reduces"), "the mean leak of z", "points", 1)
-    return f"{on_swaps}, and {on_leak}"
-
-
-def _effect(entry: Mapping, verbs: tuple[str, str], noun: str, unit: str, digits: int) -> str:
-    if not is_shown(entry):
-        return f"is not shown to change {noun} ({shown(entry, digits)} {unit})"
-    return f"{verbs[entry['mean'] < 0]} {noun} by {size(entry, digits, unit)}"
+def _effects(effects: Mapping[str, Mapping]) -> str:
+    changes, unchanged = [], []
+    for metric, entry in effects.items():
+        noun, verbs, unit, digits = EFFECTS[metric]
+        if is_shown(entry):
+            changes.append(f"{verbs[entry['mean'] < 0]} {noun} by {size(entry, digits, unit)}")
+        else:
+            unchanged.append(f"{noun} ({shown(entry, digits)} {unit})")
+    parts = [listed(changes)] if changes else []
+    parts += [f"is not shown to change {listed(unchanged, 'or')}"] if unchanged else []
+    return "; it ".join(parts)
 
 
 def surpassed(group: Mapping) -> list[str]:
@@ -461,6 +477,22 @@ def beside_rivals(group: Mapping) -> list[str]:
     where = split_name(group)
     start = f"{where[0].upper()}{where[1:]}: swaps of rivals, compared with “{PLAIN}”"
     return [f"{start}, are {'; '.join(found)}."] if found else []
+
+
+def search_edges(runs: Sequence[Mapping]) -> list[str]:
+    """Which rivals were chosen at the end of what was tried: better settings may lie beyond."""
+    fastest, at_end = [], []
+    for rival, (_, weights) in MAIN_WEIGHTS.items():
+        if tried := searched_runs(runs, rival):
+            best = METHODS[max(tried, key=tried.__getitem__)]
+            if best.hp.learning_rate == max(RATES):
+                fastest.append(f"“{rival}”")
+            if searched_weight(best) in (min(weights), max(weights)):
+                at_end.append(f"“{rival}”")
+    text = [f"The search chose the highest learning rate for {listed(fastest)}."] if fastest else []
+    if at_end:
+        text.append(f"It chose the smallest or the largest weight for {listed(at_end)}.")
+    return text
 
 
 def devices(runs: Sequence[Mapping]) -> list[str]:

@@ -62,7 +62,7 @@ METHODS: dict[str, Method] = {
     },
     TRIAL: Method("preset smoke, to try this command", preset=TRIAL, reference=None, images=None),
     BASE: Method(f"preset fast, on {count(STUDY_IMAGES)} images", reference=None),
-    ON_GPU: Method("“ours” on a GPU, to see that the device changes nothing", device="cuda"),
+    ON_GPU: Method("“ours” on a GPU, to bound what the device changes", device="cuda"),
     "reverse": Method("“ours” with the reverse cycle", REVERSE),
     "unmatched": Method("“ours” without matching", UNMATCHED),
     "unmatched-reverse": Method("“unmatched” with the reverse cycle", {**UNMATCHED, **REVERSE}),

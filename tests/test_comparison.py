@@ -133,8 +133,8 @@ def test_the_answer_says_what_the_reverse_cycle_does_and_what_is_not_shown():
             both = {comparison.SWAP: level + swap, comparison.LEAK: level + leak * (k - 1)}
             runs.append(run(name, k, "sprites", **both))
     assert comparison.answer(comparison.group_runs(runs)) == [
-        "On 2D Sprites, beside matching, the reverse cycle worsens swaps by 0.50 dB (0.50–0.50),"
-        " and is not shown to change the mean leak of z (0.0 (-9.9 to 9.9) points)."
+        "On 2D Sprites, beside matching, the reverse cycle worsens swaps by 0.50 dB (0.50–0.50); it"
+        " is not shown to change the mean leak of z (mean) (0.0 (-9.9 to 9.9) points)."
     ]
     assert comparison.answer(comparison.group_runs(runs[:3])) == []
 
@@ -156,16 +156,16 @@ def test_the_short_answer_joins_settings_in_which_nothing_is_shown():
             ]
     (group,) = comparison.group_runs(runs)
     first, second = comparison.short_answer(group)
-    assert first.startswith(
-        "As published, the reverse cycle worsens swaps by 1.10 dB (0.85–1.35), and"
+    assert first == (
+        "On drawn sprites, at the published settings, on 1 % of the published length, the reverse"
+        " cycle worsens swaps by 1.10 dB (0.85–1.35) and reduces the mean leak of z (mean) by 1.1"
+        " points (0.9–1.3)."
     )
-    assert second.startswith(
-        "On our networks and beside matching, it is not shown to change swaps (by"
+    assert second == (
+        "On our networks and beside matching, it is not shown to change swaps or the mean leak of z"
+        " (mean)."
     )
-    first, second = comparison.brief_answer(group)
-    assert first.startswith("On drawn sprites, as published, the reverse cycle worsens swaps by")
-    assert second == "On our networks and beside matching, it is not shown to change either."
-    assert comparison.brief_answer({**group, "methods": {}}) == []
+    assert comparison.short_answer({**group, "methods": {}}) == []
 
 
 def test_methods_are_sorted_into_better_worse_and_not_shown():
@@ -234,6 +234,19 @@ def test_rivals_are_compared_with_the_method_without_matching():
         " differ: “lord” (0.03 (-1.22 to 1.28) dB)."
     )
     assert comparison.beside_rivals({**group, "methods": {}}) == []
+
+
+def test_a_search_that_ends_at_its_edge_is_named():
+    def searched(rate, weight, psnr):
+        name = f"search-drnet-{rate}-{weight}"
+        return run(name, 0, "sprites", **{comparison.CHOSEN_BY: psnr})
+
+    inside = [searched(5e-4, 1.0, 19.0), searched(1e-3, 10.0, 21.0)]
+    assert comparison.search_edges(inside) == []
+    assert comparison.search_edges([*inside, searched(2e-3, 100.0, 22.0)]) == [
+        "The search chose the highest learning rate for “drnet”.",
+        "It chose the smallest or the largest weight for “drnet”.",
+    ]
 
 
 def test_trainings_on_another_device_are_named():

@@ -63,6 +63,11 @@ def accuracy(probes, code, target):
     return f"{read} ({span(percent(e['baseline']), percent(e['ceiling']))})"
 
 
+def familiar(results):
+    identities = {name: e["identities"] for name, e in results["swap"]["by_distance"].items()}
+    return f"{identities['skin alone']} of {sum(identities.values())}"
+
+
 def leak(probes, code):
     mean, largest = leak_rows(probes, code)
     return f"{share(mean['value'])} / {share(largest['value'])} ({largest['target']})"
@@ -82,6 +87,11 @@ def results_table(runs):
         swap[0]: swap[1],
         "plain reconstruction, dB": lambda r: fixed(r["reconstruction"]["test"]["psnr"]),
         "retrieval mean, dB": lambda r: fixed(r["swap"]["predictors"]["retrieval_mean"]["psnr"]),
+        "SSIM of swaps / of retrieval mean": lambda r: " / ".join(
+            fixed(e["ssim"], 3)
+            for e in (r["swap"]["test"], r["swap"]["predictors"]["retrieval_mean"])
+        ),
+        "unseen identities that differ from a training identity in the skin alone": familiar,
         "swap less retrieval mean, dB, paired (95 %)": (
             lambda r: gain(r["swap"]["gain"]["retrieval_mean"])
         ),

@@ -406,6 +406,9 @@ def probe_finding(probes: list[dict]) -> list[str]:
         *probe_summary(probes),
         *(
             f"s carries little of the {plain(e['target'])}: probe accuracy is {_accuracy(e)}."
+            if e["evidence"]
+            else f"It is unknown whether s holds the {plain(e['target'])}: the chosen probe is no"
+            " evidence."
             for e in poor
         ),
         _identity_in_z(probes),
@@ -455,23 +458,30 @@ def _leakage(probes: list[dict], code: str) -> list[str]:
     worst = max(shares, key=shares.get)
     if len(found) == 1:
         return [
-            f"{name} should hold no {kind}, but it leaks at least {share(shares[worst])} % of the"
+            f"{name} should hold no {kind}, but it leaks {share(shares[worst])} % of the"
             f" way from baseline to ceiling: probe accuracy is {_accuracy(proven[worst])}."
         ]
     text = [
         f"{name} should hold no {kind}: probes find {len(proven)} of these {len(found)} in it.",
-        f"On average it leaks at least {share(sum(shares.values()) / len(found))} % of the way from"
-        " baseline to ceiling.",
+        f"On average it leaks {share(sum(shares.values()) / len(found))} % of the way from baseline"
+        " to ceiling, where a leak that is not proven counts as 0.",
         f"It leaks the {plain(worst)} most, {share(shares[worst])} % of the way: probe accuracy is"
         f" {_accuracy(proven[worst])}.",
     ]
     if "from_hiding" in proven[worst]:
-        text.append(
-            "Part of that must be: an image that hides an attribute cannot give the same s as one"
-            f" that shows it. Who knows this alone names the {plain(worst)} with"
-            f" {percent(proven[worst]['from_hiding'])} %."
-        )
+        text.append(_from_hiding(plain(worst), proven[worst]))
     return text
+
+
+def _from_hiding(name: str, entry: dict) -> str:
+    """How much of a leak of s must be, since s cannot show what the image hides."""
+    hiding = entry["from_hiding"]
+    explained = hiding - entry["baseline"] >= HALF * (entry["accuracy"] - entry["baseline"])
+    most = "Most of that must be" if explained else "A smaller part of that must be"
+    return (
+        f"{most}: an image that hides an attribute cannot give the same s as one that shows it. Who"
+        f" knows this alone names the {name} with {percent(hiding)} %."
+    )
 
 
 def _identity_in_z(probes: list[dict]) -> str:

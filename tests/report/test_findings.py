@@ -332,7 +332,7 @@ def test_a_run_that_failed_is_reported():
 def test_leaks_are_named_on_either_side():
     leaking = joined(findings.probe_finding(probes(leak=0.3)))
     assert "z (mean) should hold no attribute and no identity: probes find 1 of these 2" in leaking
-    assert "On average it leaks at least 30 % of the way from baseline to ceiling." in leaking
+    assert "On average it leaks 30 % of the way from baseline to ceiling, where" in leaking
     assert "leaks the skin most, 60 % of the way: probe accuracy is 80.0 %" in leaking
     assert "z (sampled) should hold no attribute and no identity: no probe proves" in leaking
     assert "s should hold no pose factor: probes find 1 of these 4 in it." in leaking
@@ -388,3 +388,12 @@ def test_the_prior_is_a_model_of_poses_or_it_is_not(as_near, verdict):
     assert f"for 50 samples of z ~ N(0, I), it is so in {100 * as_near:.1f} %, and" in text
     assert "for as many of a mixture of 64 normal" in text and "in 80.0 %." in text
     assert f"a generative model of poses; samples of N(0, I) {verdict} that." in text
+
+
+@pytest.mark.parametrize(
+    ("hiding", "start"),
+    [(0.70, "Most of that must be:"), (0.55, "A smaller part of that must be:")],
+)
+def test_what_an_image_hides_explains_most_or_little_of_a_leak_of_s(hiding, start):
+    entry = {"from_hiding": hiding, "baseline": 0.5, "accuracy": 0.8}
+    assert findings._from_hiding("view", entry).startswith(start)
