@@ -74,7 +74,7 @@ class Claim(NamedTuple):
 
 PLAIN = "unmatched"  # what rivals are compared with, too
 SHARE = STUDY_IMAGES / make_hparams("paper").images_seen
-PUBLISHED = f"at the published settings, on {100 * SHARE:.0f} % of the published length"
+PUBLISHED = f"with {100 * SHARE:.0f} % of the published training"
 # what a reverse cycle may change: the metric, its name, how a rise and a fall read, unit and digits
 EFFECTS = {
     SWAP: ("swaps", ("improves", "worsens"), "dB", 2),
@@ -113,8 +113,8 @@ CLAIMS = (
         )
     ),
     Claim("The s of another image keeps the pose out of s.", "own-s", BASE, POSE, True),
-    Claim("A larger z leaks more.", "z-512", BASE, LEAK, True),
-    Claim("A smaller z leaks less.", "z-64", BASE, LEAK, False),
+    Claim("A z of 64 leaks more than one of 8.", "z-64", BASE, LEAK, True),
+    Claim("A z of 512 leaks more than one of 8.", "z-512", BASE, LEAK, True),
     Claim("The KL term keeps the identity out of z.", "no-kl", BASE, LEAK, True),
     Claim(
         "Swaps of the cycles are better than those of an adversary on swaps.",
@@ -342,7 +342,7 @@ def compare(runs: Sequence[Mapping], groups: Sequence[Mapping]) -> dict[str, obj
     claims = claim_rows(groups)
     main = next((group for group in groups if group["source"] == "sprites"), groups[0])
     return {
-        "brief": short_answer(main),
+        "brief": short_answer(main, intervals=False),
         "methods": {
             "caption": "The methods.",
             "head": ["method", "what it is"],
@@ -406,20 +406,25 @@ def answer(groups: Sequence[Mapping]) -> list[str]:
     ]
 
 
-def short_answer(group: Mapping) -> list[str]:
-    """As `answer`, of one source: without differences that are not shown."""
+def short_answer(group: Mapping, intervals: bool = True) -> list[str]:
+    """As `answer`, of one source: without differences that are not shown; without `intervals`, in
+    fewer words.
+    """
     found = {where: _tested_effects(group, *pair) for where, pair in REVERSE.items()}
     text, nothing = [], []
     for where, effects in found.items():
         changes = {metric: entry for metric, entry in effects.items() if is_shown(entry)}
         if changes:
-            text.append(f"{where[0].upper()}{where[1:]}, the reverse cycle {_effects(changes)}.")
+            text.append(
+                f"{where[0].upper()}{where[1:]}, the reverse cycle {_effects(changes, intervals)}."
+            )
         elif effects:
             nothing.append(where)
     if nothing:
         start = listed(nothing)
         changed = listed([EFFECTS[metric][0] for metric in found[nothing[0]]], "or")
-        text.append(f"{start[0].upper()}{start[1:]}, it is not shown to change {changed}.")
+        what = f"it is not shown to change {changed}" if intervals else "no change is shown"
+        text.append(f"{start[0].upper()}{start[1:]}, {what}.")
     for first in text[:1]:
         text[0] = f"On {SOURCE_NAMES[group['source']]}, {first[0].lower()}{first[1:]}"
     return text
@@ -431,12 +436,14 @@ def _tested_effects(group: Mapping, method: str, reference: str) -> dict[str, Ma
     return {metric: entry for metric, entry in found.items() if entry}
 
 
-def _effects(effects: Mapping[str, Mapping]) -> str:
+def _effects(effects: Mapping[str, Mapping], intervals: bool = True) -> str:
     changes, unchanged = [], []
     for metric, entry in effects.items():
         noun, verbs, unit, digits = EFFECTS[metric]
+        amount = size(entry, digits, unit)
+        amount = amount if intervals else amount.partition(" (")[0]
         if is_shown(entry):
-            changes.append(f"{verbs[entry['mean'] < 0]} {noun} by {size(entry, digits, unit)}")
+            changes.append(f"{verbs[entry['mean'] < 0]} {noun} by {amount}")
         else:
             unchanged.append(f"{noun} ({shown(entry, digits)} {unit})")
     parts = [listed(changes)] if changes else []

@@ -157,7 +157,7 @@ def test_the_short_answer_joins_settings_in_which_nothing_is_shown():
     (group,) = comparison.group_runs(runs)
     first, second = comparison.short_answer(group)
     assert first == (
-        "On drawn sprites, at the published settings, on 1 % of the published length, the reverse"
+        "On drawn sprites, with 1 % of the published training, the reverse"
         " cycle worsens swaps by 1.10 dB (0.85–1.35) and reduces the mean leak of z (mean) by 1.1"
         " points (0.9–1.3)."
     )
@@ -165,6 +165,9 @@ def test_the_short_answer_joins_settings_in_which_nothing_is_shown():
         "On our networks and beside matching, it is not shown to change swaps or the mean leak of z"
         " (mean)."
     )
+    brief = comparison.short_answer(group, intervals=False)
+    assert brief[1] == "On our networks and beside matching, no change is shown."
+    assert "by 1.10 dB and reduces" in brief[0] and "(0." not in brief[0]
     assert comparison.short_answer({**group, "methods": {}}) == []
 
 

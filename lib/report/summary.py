@@ -4,7 +4,6 @@ from lib.report.findings import LEAK, WORKING_KL, collapse, reconstruction_findi
 from lib.report.numbers import (
     CODE_NAMES,
     chosen_probe,
-    count,
     evident_accuracy,
     fixed,
     has_probe,
@@ -80,23 +79,22 @@ def leak_rows(probes: list[dict], code: str) -> list[dict]:
 def abstract(results: dict) -> list[str]:
     """What is asked, what the study found, what this run leaks, and then how good its swaps are."""
     data, hp = results["data"], results["training"]["hparams"]
+    how = ["with matched images of different characters"] if hp["match_from"] < 1 else []
+    how += ["without the reverse cycle"] if not hp["reverse_weight"] else []
     text = [
-        "The cycle-consistent VAE (Jha et al., 2018) learns from pairs of images of the same"
-        " character a code s for the character and a code z for the pose.",
+        "The cycle-consistent VAE (Jha et al., 2018) learns codes of the character (s) and the pose"
+        " (z) from pairs of images.",
         "Does its reverse cycle do anything?",
         *results.get("comparison", {}).get("brief", []),
-        f"This report trains it on {count(data['images'])} images ({data['words']['title']}).",
+        f"We train it on {data['words']['title']}{', ' if how else ''}{listed(how)}.",
     ]
-    ours = ["matches images of different characters"] if hp["match_from"] < 1 else []
-    ours += ["leaves out the reverse cycle"] if not hp["reverse_weight"] else []
-    text += [f"Unlike the published method, it {listed(ours)}."] if ours else []
-    for code in ("z_mu", "s"):
-        if rows := leak_rows(results["probes"], code):
-            largest = rows[1]
-            text.append(
-                f"The largest leak of {CODE_NAMES[code]} is {share(largest['value'])} % of the way"
-                f" from baseline to ceiling ({largest['target']})."
-            )
+    largest = {code: leak_rows(results["probes"], code)[1:] for code in ("z_mu", "s")}
+    most = [
+        f"{share(row['value'])} % in {CODE_NAMES[code]} ({row['target']})"
+        for code, rows in largest.items()
+        for row in rows
+    ]
+    text += [f"The largest leaks are {listed(most)}."] if most else []
     if "swap" not in results:
         return [*text, *reconstruction_finding(results["reconstruction"])]
     low, high = map(fixed, psnr_interval(results["swap"]["test"]))
