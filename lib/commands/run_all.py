@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lib.config import PRESETS, check_processes, check_seed, make_hparams
 from lib.data import mnist, sources
-from lib.data.folder import POSES
+from lib.data.folder import POSES, folder_stamp
 from lib.data.splits import SPLITS
 from lib.data.stored import SOURCES
 from lib.report import build, results, study
@@ -18,6 +18,8 @@ from lib.system.errors import UserError, cli_errors
 from lib.system.files import exclusive_lock
 from lib.system.paths import NOTEBOOKS, ROOT, run_dir, run_name, shown_path
 from lib.system.processes import allow_open_files
+
+TRAINED = ("model.pt", "checkpoint.pt")
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -57,7 +59,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
     add("source", choices=SOURCES)
     add("archive", type=Path, metavar="PATH")
-    add("images", type=Path, metavar="PATH")
+    add("images", type=_path, metavar="PATH")
     add("size", type=int, metavar="PIXELS")
     add("background", metavar="COLOUR")
     add("poses", choices=POSES)
@@ -74,6 +76,13 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("fresh", action="store_true")
     add("store-outputs", action="store_true")
     return parser.parse_args(arguments)
+
+
+def _path(text: str) -> Path:
+    """An empty one would be the working directory, as where a variable of the shell is unset."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty: give the path of your images")
+    return Path(text)
 
 
 def run_all(options: argparse.Namespace) -> Path:
@@ -102,6 +111,8 @@ def run_all(options: argparse.Namespace) -> Path:
         options.split_seed,
     )
     stored = sources.stored_name(source, folder)
+    if folder:  # what is wrong there is said before a notebook starts
+        folder_stamp(**folder)
     held_out = "identity" if split == sources.default_split(source) else split
     run = options.run or run_name(stored, preset, seed, overrides, held_out, split_seed)
     settings = {
@@ -121,7 +132,7 @@ def run_all(options: argparse.Namespace) -> Path:
 
 def _folder(options: argparse.Namespace) -> dict[str, object]:
     """The arguments of `lib.data.folder.read_folder` that the options give."""
-    if not options.images:
+    if options.images is None:
         return {}
     given = {name: getattr(options, name) for name in ("size", "background", "poses")}
     set_by_user = {name: value for name, value in given.items() if value is not None}
@@ -147,10 +158,13 @@ def _check(options: argparse.Namespace) -> dict[str, str]:
             f"--source {options.source} needs no archive: leave out --archive and --download, or"
             " say --source sprites"
         )
-    if options.images and options.source not in (None, "folder"):
-        raise UserError(f"--images is for --source folder, not for {options.source}")
-    given = [name for name in ("size", "background", "poses") if getattr(options, name)]
-    if given and not options.images:
+    if options.images is not None:
+        if options.source not in (None, "folder"):
+            raise UserError(f"--images is for --source folder, not for {options.source}")
+        if options.archive or options.download:
+            raise UserError("--images and --archive or --download name two sources: leave one out")
+    given = [name for name in ("size", "background", "poses") if getattr(options, name) is not None]
+    if given and options.images is None:
         raise UserError(f"--{given[0]} is for a folder of yours: give --images PATH, too")
     return {name: str(getattr(hp, name)) for name in overrides}
 
@@ -162,7 +176,10 @@ def _run(options: argparse.Namespace, settings: dict) -> Path:
 
     run, folder = settings["run"], run_dir(settings["run"])
     if options.start > "02":
-        _check_same_settings(settings)
+        _check_same_settings(settings, "leave out --from")
+    elif not options.fresh and any((folder / name).exists() for name in TRAINED):
+        # before notebook 1 writes its results over those of the other run
+        _check_same_settings(settings, "start afresh with --fresh")
     if options.fresh and folder.exists():
         shutil.rmtree(folder)
     described = "run '{run}' ({source}, preset {preset}, seed {seed}".format(**settings)
@@ -198,7 +215,7 @@ def _run(options: argparse.Namespace, settings: dict) -> Path:
     return pdf
 
 
-def _check_same_settings(settings: dict) -> None:
+def _check_same_settings(settings: dict, remedy: str) -> None:
     stored = results.read_results(settings["run"])
     different = [
         f"{name} {stored[name]}, not {value}"
@@ -207,8 +224,8 @@ def _check_same_settings(settings: dict) -> None:
     ]
     if different:
         raise UserError(
-            f"run '{settings['run']}' has {'; '.join(different)}: name another with --run, or leave"
-            " out --from"
+            f"run '{settings['run']}' has {'; '.join(different)}: name another with --run, or"
+            f" {remedy}"
         )
 
 

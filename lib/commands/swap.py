@@ -69,6 +69,19 @@ def save_image(image: np.ndarray, path: Path) -> None:
         file.write(buffer.getbuffer())
 
 
+def _check_out(out: Path, read: Sequence[str]) -> None:
+    """Raises UserError where `out` is no image that may be written."""
+    if out.suffix.lower() not in FORMATS:
+        raise UserError(f"{out} ends in no {', '.join(FORMATS)}: name it {out.with_suffix('.png')}")
+    if out.is_dir():
+        raise UserError(f"{out} is a folder: name a file to write")
+    if any(out.resolve() == Path(each).resolve() for each in read):
+        raise UserError(f"{out} is one of the images that are read: name another file to write")
+    for each in read:
+        if Path(each).is_dir():
+            raise UserError(f"{each} is a folder: name one image of it")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="run_all.sh swap",
@@ -87,8 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             " grid"
         )
     a, b, out = options.images
-    if Path(out).suffix.lower() not in FORMATS:
-        raise UserError(f"{out} has no suffix of an image: name it {Path(out).stem}.png")
+    _check_out(Path(out), [a, b, *options.s, *options.z])
     run = find_run(options.model)
     s_images, z_images = read_images([a, *options.s], run), read_images([b, *options.z], run)
     swaps = swap_images(run, s_images, z_images)

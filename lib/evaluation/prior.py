@@ -18,10 +18,10 @@ def fit_prior(z_train: np.ndarray, z_validation: np.ndarray, seed: int) -> Gauss
     """
     # In float32, scikit-learn finds covariances that are not symmetric enough to sample from.
     z_train = np.random.default_rng(seed).permutation(z_train)[:FITTED_CODES].astype(np.float64)
+    candidates = [k for k in COMPONENTS if k <= len(z_train) // 2] or [1]  # of very few codes
     fitted = [
         GaussianMixture(k, reg_covar=REGULARISATION, random_state=seed).fit(z_train)
-        for k in COMPONENTS
-        if k <= len(z_train) // 2
+        for k in candidates
     ]
     return max(fitted, key=lambda mixture: mixture.score(z_validation))
 

@@ -283,8 +283,9 @@ def _read(path: Path) -> dict:
         if same:
             state["hp"] = HParams(**state["hp"])
     except Exception as error:
+        remedy = "delete it and run again" if _is_run(path) else "give a run, or its model.pt"
         raise UserError(
-            f"{_named(path)} cannot be read ({type(error).__name__}): delete it and run again"
+            f"{_named(path)} cannot be read as a model ({type(error).__name__}): {remedy}"
         ) from None
     if not same:
         raise _other_version(path)
@@ -304,6 +305,9 @@ def _other_version(path: Path) -> UserError:
     )
 
 
+def _is_run(path: Path) -> bool:
+    return path.parent.parent == paths.REPORTS
+
+
 def _named(path: Path) -> str:
-    is_run = path.parent.parent == paths.REPORTS
-    return f"{path.name} in reports/{path.parent.name}" if is_run else str(path)
+    return f"{path.name} in reports/{path.parent.name}" if _is_run(path) else str(path)

@@ -43,6 +43,11 @@ def reports(tmp_path, monkeypatch):
             "--fresh starts again .* leave out --from",
         ),
         (["--source", "drawn", "--archive", "somewhere"], "--source drawn needs no archive"),
+        (["--size", "0"], "--size is for a folder of yours: give --images PATH"),
+        (["--background", ""], "--background is for a folder of yours: give --images PATH"),
+        (["--images", "none", "--archive", "somewhere"], "name two sources: leave one out"),
+        (["--images", "none"], "there is no .*none: give a folder that holds a folder of images"),
+        (["--images", "none", "--size", "0"], "images cannot have a size of 0 pixels"),
     ],
 )
 def test_a_bad_option_is_one_sentence_before_anything_runs(reports, arguments, sentence):
@@ -59,6 +64,7 @@ def test_a_bad_option_is_one_sentence_before_anything_runs(reports, arguments, s
         ["--seed", "x"],
         ["--from", "07"],
         ["--device", "tpu"],
+        ["--images", ""],
     ],
 )
 def test_an_unknown_option_ends_with_the_known_ones(arguments, capsys):
@@ -67,6 +73,16 @@ def test_an_unknown_option_ends_with_the_known_ones(arguments, capsys):
     assert stop.value.code == 2
     printed = capsys.readouterr().err
     assert "--preset" in printed and "{" in printed
+
+
+@pytest.mark.parametrize("start", [[], ["--from", "02"]])
+def test_another_trained_run_keeps_its_results(reports, start):
+    stored = {"run": "mine", "source": "drawn", "preset": "smoke", "folder": {}}
+    results.save_results("mine", "01_create_sprites", **stored)
+    (reports / "mine" / "model.pt").write_text("a model")
+    with pytest.raises(UserError, match="run 'mine' has preset smoke, not fast: .* with --fresh"):
+        run("--source", "drawn", "--run", "mine", *start)
+    assert results.read_results("mine")["preset"] == "smoke"
 
 
 def test_a_failing_notebook_stops_the_run_with_its_cell_and_keeps_the_copy(tmp_path, monkeypatch):

@@ -90,20 +90,42 @@ def test_images_of_any_size_are_put_on_the_background_of_the_model(folder):
     {
         "a run that is none": (["nobody", "a.png", "b.png", "out.png"], "run 'nobody' has no"),
         "a file that is none": (["no.pt", "a.png", "b.png", "out.png"], "there is no no.pt"),
-        "an image as the model": (["a.png", "a.png", "b.png", "out.png"], "a.png cannot be read"),
+        "an image as the model": (
+            ["a.png", "a.png", "b.png", "out.png"],
+            "a.png cannot be read as a model .*: give a run",
+        ),
         "an image that is none": (["tiny", "none.png", "b.png", "out.png"], "there is no none.png"),
         "a text": (["tiny", "text.png", "b.png", "out.png"], "text.png is not a PNG, JPEG or WebP"),
-        "no suffix": (["tiny", "a.png", "b.png", "out"], "out has no suffix of an image"),
+        "no suffix": (
+            ["tiny", "a.png", "b.png", "sub/out"],
+            "out ends in no .png.*: name it sub/out.png",
+        ),
+        "another suffix": (["tiny", "a.png", "b.png", "out.gif"], "name it out.png"),
+        "one that is read": (
+            ["tiny", "a.png", "b.png", "./b.png"],
+            "b.png is one of the images that",
+        ),
+        "a folder to write": (
+            ["tiny", "a.png", "b.png", "dir.png"],
+            "dir.png is a folder: name a file",
+        ),
+        "a folder to read": (
+            ["tiny", "dir.png", "b.png", "out.png"],
+            "dir.png is a folder: name one im",
+        ),
         "no folder for it": (["tiny", "a.png", "b.png", "a.png/out.png"], "cannot write a.png/out"),
         "an odd name": (["{tiny}", "a.png", "b.png", "out.png"], "'{tiny}' cannot name a run"),
     }.values(),
 )
 def test_each_fault_is_a_sentence(folder, arguments, sentence):
     (folder / "text.png").write_text("no image")
+    (folder / "dir.png").mkdir()
+    before = (folder / "b.png").read_bytes()
     with pytest.raises(UserError, match=sentence) as error:
         swap.main(arguments)
     assert "\n" not in str(error.value)
     assert not (folder / "out.png").exists() and not (folder / "out").exists()
+    assert (folder / "b.png").read_bytes() == before
 
 
 def test_a_checkpoint_is_no_model(folder, few_sprites):

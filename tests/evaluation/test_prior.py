@@ -47,3 +47,10 @@ def test_codes_of_float32_on_a_plane_are_sampled_without_a_warning():
     z = draw(fit_prior(codes, codes[:500], seed=0), 300, seed=1)
     # the third value is a sum of the others
     assert np.abs(z[:, 2] - z[:, 0] * 4 / 3 - z[:, 1] * 0.3).max() < 0.2
+
+
+def test_a_few_codes_have_one_component():
+    few = clusters(8, 0)
+    mixture = fit_prior(few, clusters(4, 1), seed=0)
+    assert mixture.n_components == 1
+    assert np.isfinite(draw(mixture, 50, seed=1)).all()
