@@ -38,15 +38,25 @@ def write_folder(folder):
     (folder / "labels.csv").write_text("car,colour\n" + "".join(rows), encoding="utf-8")
 
 
+def write_few(folder):
+    """As few images as the README asks for: six identities in three poses."""
+    for number, labels in enumerate(character_labels()[:12:2]):
+        (folder / f"thing {number}").mkdir(parents=True)
+        for name, image in enumerate(draw_images(np.tile(labels, (3, 1)), np.array([0, 60, 120]))):
+            Image.fromarray(image).save(folder / f"thing {number}" / f"view {name}.png")
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The folders of the finished runs `digits` and `cars`, made side by side."""
+    """The folders of the finished runs `digits`, `cars` and `few`, made side by side."""
     folder = tmp_path_factory.mktemp("sources")
     write_folder(folder / "my cars")
+    write_few(folder / "few")
     folders = {"CYCLE_VAE_DATA": str(folder / "data"), "CYCLE_VAE_REPORTS": str(folder / "reports")}
     sources = {
         "digits": ["--source", "digits"],
         "cars": ["--images", str(folder / "my cars"), "--size", "72"],
+        "few": ["--images", str(folder / "few")],
     }
     started = {
         name: subprocess.Popen(
@@ -84,6 +94,12 @@ def test_what_needs_the_truth_is_absent_and_its_place_says_why(runs):
         assert not {"swap", "prior"} & set(results) and results["blocks"] == {}
         text = (runs / name / "notebooks" / "03_style_transfer.ipynb").read_text()
         assert "Left out: no pose is known, so the true images of swaps are not known." in text
+
+
+def test_as_few_images_as_the_readme_asks_for_give_a_report(runs):
+    results = read_results(runs / "few")
+    assert (results["data"]["images"], results["data"]["identities"]) == (18, 6)
+    assert results["swap"]["test"]["n"] > 0 and (runs / "few" / "report.pdf").exists()
 
 
 def test_cars_are_probed_for_their_attribute_on_unseen_cars(runs):

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from lib.config import HParams
 from lib.data.image_set import ImageSet, bayes_ceiling
+from lib.data.splits import PARTS
 from lib.evaluation.classifiers import fit_networks
 from lib.evaluation.codes import mean_and_std, subsample
 from lib.evaluation.intervals import TAIL, bootstrap_interval, share_interval
@@ -29,6 +30,7 @@ from lib.evaluation.targets import (
     unseen_cells,
     unseen_poses,
 )
+from lib.system.errors import UserError
 from lib.system.threads import on_all_cores
 
 KINDS = ("linear", "mlp", "knn")
@@ -95,6 +97,18 @@ def fit_all(
     items = [(split, code) for split, (_, codes, *_) in parts.items() for code in codes]
     found = on_all_cores(fit_code, items, "probes", "code")
     return [entry for entries in found for entry in entries]
+
+
+def check_enough(dataset: ImageSet, splits: Splits, seed: int) -> None:
+    """Raises UserError where a probe would have no image to be trained, chosen or tested on."""
+    parts = _parts([], list(probe_targets(dataset)), dataset, splits, seed)
+    for split, (names, _, part, _) in parts.items():
+        if names and min(len(part[name]) for name in PARTS) == 0:
+            unknown = ", or say --poses unknown" if dataset.has_truth else ""
+            raise UserError(
+                f"{len(dataset.images)} images of {dataset.n_identities} identities are too few to"
+                f" probe {split}: give more images of each{unknown}"
+            )
 
 
 def identity_split(dataset: ImageSet, splits: Splits, seed: int) -> Splits:
