@@ -1,4 +1,4 @@
-"""What the study of `benchmarks/` says, for notebook 06 and its figures."""
+"""What the study of `benchmarks/` says, for notebooks 02 and 06 and their figures."""
 
 from collections.abc import Sequence
 
