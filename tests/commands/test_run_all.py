@@ -80,7 +80,7 @@ def test_another_trained_run_keeps_its_results(reports, start):
     stored = {"run": "mine", "source": "drawn", "preset": "smoke", "folder": {}}
     results.save_results("mine", "01_create_sprites", **stored)
     (reports / "mine" / "model.pt").write_text("a model")
-    with pytest.raises(UserError, match="run 'mine' has preset smoke, not fast: .* with --fresh"):
+    with pytest.raises(UserError, match=r"run 'mine' has preset smoke, not fast: .* with --fresh"):
         run("--source", "drawn", "--run", "mine", *start)
     assert results.read_results("mine")["preset"] == "smoke"
 
