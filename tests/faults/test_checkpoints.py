@@ -49,7 +49,7 @@ CHANGED: dict[str, tuple[str, Callable[[dict, Path], dict], str]] = {
     "a malicious pickle": (
         "model.pt",
         lambda state, touched: {"step": MaliciousPickle(touched)},
-        "cannot be read .UnpicklingError",
+        "cannot be read as a model .UnpicklingError",
     ),
 }
 CUT = {  # the file, how many of its bytes are left, and what the user reads
