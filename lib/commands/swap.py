@@ -77,9 +77,6 @@ def _check_out(out: Path, read: Sequence[str]) -> None:
         raise UserError(f"{out} is a folder: name a file to write")
     if any(out.resolve() == Path(each).resolve() for each in read):
         raise UserError(f"{out} is one of the images that are read: name another file to write")
-    for each in read:
-        if Path(each).is_dir():
-            raise UserError(f"{each} is a folder: name one image of it")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

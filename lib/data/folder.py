@@ -195,6 +195,8 @@ def open_image(path: str | Path) -> Image.Image:
         file = open(path, "rb")
     except FileNotFoundError:
         raise UserError(f"there is no {_shown(path)}: give a PNG, JPEG or WebP image") from None
+    except IsADirectoryError:
+        raise UserError(f"{_shown(path)} is a folder: name one image of it") from None
     except OSError as error:
         raise _unreadable(path, error) from None
     with file:

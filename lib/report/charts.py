@@ -202,15 +202,14 @@ def learning_curves(groups: Mapping[str, Mapping[str, Sequence[Sequence[float]]]
         1, len(groups), figsize=(7.8, 2.8), sharey=True, squeeze=False, layout="constrained"
     )
     methods = list(dict.fromkeys(method for curves in groups.values() for method in curves))
-    handles = {}
     for ax, (group, curves) in zip(axes[0], groups.items(), strict=True):
         for method, points in curves.items():
             colour = OKABE_ITO.colors[methods.index(method)]
-            lines = ax.plot(*np.transpose(points), ".-", color=colour, lw=1.2, ms=4, label=method)
-            handles[method] = lines[0]
+            ax.plot(*np.transpose(points), ".-", color=colour, lw=1.2, ms=4, label=method)
         ax.set(title=group, xlabel="images seen", xscale="log")
         ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-    figure.legend(handles.values(), handles, loc="outside right upper", fontsize=8)
+    lines = {line.get_label(): line for ax in axes[0] for line in ax.lines}
+    figure.legend(lines.values(), lines, loc="outside right upper", fontsize=8)
     axes[0, 0].set_ylabel("PSNR of validation swaps, dB")
     return figure
 

@@ -1,6 +1,6 @@
 """What the numbers of a run say together: the discussion of the report, computed."""
 
-from lib.report.numbers import CODE_NAMES, fixed, percent, share
+from lib.report.numbers import CODE_NAMES, excludes_zero, fixed, percent, share
 from lib.report.summary import leak_rows
 
 
@@ -65,7 +65,7 @@ def _assumption(results: dict) -> list[str]:
     forests = results.get("comparison", {}).get("forest", {})
     for group, metrics in forests.items():
         entry = metrics.get("swap, dB", {}).get("unmatched")
-        if entry and entry["ci95"] and not entry["ci95"][0] <= 0 <= entry["ci95"][1]:
+        if entry and entry["ci95"] and excludes_zero(entry["ci95"]):
             low, high = sorted(map(abs, entry["ci95"]))
             change = "loses" if entry["mean"] < 0 else "gains"
             text.append(

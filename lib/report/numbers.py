@@ -3,6 +3,8 @@
 A number is rounded here, once, so that a sentence and a table show the same digits.
 """
 
+from collections.abc import Sequence
+
 CODE_NAMES = {
     "s": "s",
     "z_mu": "z (mean)",
@@ -40,6 +42,17 @@ def plain(name: str) -> str:
 def listed(names: list[str], word: str = "and") -> str:
     """Names joined as in a sentence: "a, b and c"."""
     return f" {word} ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def capital(text: str) -> str:
+    """The text with a capital letter at its start, as a sentence has."""
+    return text[:1].upper() + text[1:]
+
+
+def excludes_zero(interval: Sequence[float]) -> bool:
+    """Whether a difference with this 95 % interval is shown."""
+    low, high = interval
+    return not low <= 0 <= high
 
 
 def span(low: str, high: str) -> str:

@@ -5,6 +5,7 @@ from lib.report.numbers import (
     CODE_NAMES,
     chosen_probe,
     evident_accuracy,
+    excludes_zero,
     fixed,
     has_probe,
     leak_shares,
@@ -99,11 +100,10 @@ def abstract(results: dict) -> list[str]:
         return [*text, *reconstruction_finding(results["reconstruction"])]
     low, high = map(fixed, psnr_interval(results["swap"]["test"]))
     psnr, gain = results["swap"]["test"]["psnr"], results["swap"]["gain"]["retrieval_mean"]
-    side = "above" if gain["db"] > 0 else "below"
-    ends = " to ".join(map(fixed, sorted(map(abs, gain["ci95"]))))
-    if gain["ci95"][0] <= 0 <= gain["ci95"][1]:
-        beside = "not shown to differ from"
-    else:
+    beside = "not shown to differ from"
+    if excludes_zero(gain["ci95"]):
+        ends = " to ".join(map(fixed, sorted(map(abs, gain["ci95"]))))
+        side = "above" if gain["db"] > 0 else "below"
         beside = f"{fixed(abs(gain['db']))} dB ({ends}) {side}"
     return [
         *text,
