@@ -66,6 +66,9 @@ METHODS: dict[str, Method] = {
     "reverse": Method("“ours” with the reverse cycle", REVERSE),
     "unmatched": Method("“ours” without matching", UNMATCHED),
     "unmatched-reverse": Method("“unmatched” with the reverse cycle", {**UNMATCHED, **REVERSE}),
+    "reverse-every-step": Method(
+        "“unmatched-reverse”, in every step", {**UNMATCHED, **REVERSE, "reverse_every": 1}
+    ),
     "undetached": Method(
         "“unmatched-reverse”, its gradient not detached", {**UNMATCHED, **REVERSE}, "undetached"
     ),
