@@ -84,8 +84,8 @@ EFFECTS = {
 }
 REVERSE = {
     PUBLISHED: ("published", "published-forward"),
-    "on our networks, in every fourth step": ("unmatched-reverse", "unmatched"),
-    "on our networks, in every step": ("reverse-every-step", "unmatched"),
+    "on our networks (every fourth step)": ("unmatched-reverse", "unmatched"),
+    "on our networks (every step)": ("reverse-every-step", "unmatched"),
     "beside matching": ("reverse", BASE),
 }
 CLAIMS = (

@@ -143,6 +143,7 @@ def test_the_short_answer_joins_settings_in_which_nothing_is_shown():
     named = {
         "published": (-1.0, -1.1, -1.2),
         "unmatched-reverse": (1, -1, 0),
+        "reverse-every-step": (-1, 1, 0),
         "reverse": (0, 1, -1),
     }
     runs = []
@@ -162,11 +163,14 @@ def test_the_short_answer_joins_settings_in_which_nothing_is_shown():
         " points (0.9–1.3)."
     )
     assert second == (
-        "On our networks and beside matching, it is not shown to change swaps or the mean leak of z"
-        " (mean)."
+        "On our networks (every fourth step), on our networks (every step) and beside matching, it"
+        " is not shown to change swaps or the mean leak of z (mean)."
     )
     brief = comparison.short_answer(group, intervals=False)
-    assert brief[1] == "On our networks and beside matching, no change is shown."
+    assert brief[1] == (
+        "On our networks (every fourth step), on our networks (every step) and beside matching, no"
+        " change is shown."
+    )
     assert "by 1.10 dB and reduces" in brief[0] and "(0." not in brief[0]
     assert comparison.short_answer({**group, "methods": {}}) == []
 
