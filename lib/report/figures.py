@@ -71,9 +71,16 @@ def save_figure(run: str, name: str, figure: Figure, width: float = TEXT_WIDTH) 
 
     Raises: KeyError where `lib.report.descriptions` does not say what the figure shows.
     """
-    shown = Shown(figure, DESCRIPTIONS[name])
+    shown = show_figure(figure, DESCRIPTIONS[name])
     for kind in ("png", "svg"):
         write_figure(run_dir(run) / "figures" / f"{name}.{kind}", figure, width)
+    return shown
+
+
+def show_figure(figure: Figure, description: str) -> Shown:
+    """As `save_figure`, of a figure that no report keeps: nothing is written."""
+    shown = Shown(figure, description)
+    plt.close(figure)
     return shown
 
 
