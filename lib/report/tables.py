@@ -258,7 +258,7 @@ def selectivity(entries: list[dict]) -> Table:
 
 def protocols(results: dict[str, dict]) -> Table:
     """Accuracies in % under the published protocol and ours, on the same codes."""
-    head = ["%", "published", "nats (guess)", "ceiling", "ours", "ceiling", "identity"]
+    head = ["%", "published", "nats (guess)", "its ceiling", "ours", "our ceiling", "identity"]
     read = ("ceiling", "character", "character_ceiling", "identity", "by_attributes")
     return [*head, "identity, by attributes"], [
         [
