@@ -8,7 +8,6 @@ median counts; the first turn also times, once, the matching and the encoding of
 images are sprites with every pixel repeated. The figure (SVG) is written beside the JSON file.
 """
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -35,6 +34,7 @@ from lib.method.networks import CycleVAE
 from lib.report.figures import BLUE, VERMILION, write_figure
 from lib.report.numbers import count, fixed
 from lib.report.results import origin
+from lib.system.arguments import Parser
 from lib.system.errors import cli_errors
 from lib.system.files import write_json
 from lib.system.processes import end_with_parent
@@ -244,11 +244,7 @@ def describe(content: dict) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cost",
-        description=(__doc__ or "").partition("\n")[0],
-        allow_abbrev=False,
-    )
+    parser = Parser("python -m benchmarks.cost", (__doc__ or "").partition("\n")[0])
     parser.add_argument("--source", choices=SPRITE_SOURCES, default="drawn")
     parser.add_argument(
         "--turns",

@@ -8,7 +8,6 @@ machine else quiet and beside a process that keeps one core busy; medians count.
 those of GNU OpenMP, which torch uses on Linux.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -27,6 +26,7 @@ from lib.method.networks import CycleVAE
 from lib.report.numbers import count as counted
 from lib.report.numbers import percent
 from lib.report.results import origin
+from lib.system.arguments import Parser
 from lib.system.errors import UserError, cli_errors
 from lib.system.files import write_json
 
@@ -127,11 +127,7 @@ def describe(result: dict) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.load",
-        description=(__doc__ or "").partition("\n")[0],
-        allow_abbrev=False,
-    )
+    parser = Parser("python -m benchmarks.load", (__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--turns", type=int, default=3, help="turns of each way (default: %(default)s)")
     add("--seconds", type=float, default=6.0, help="length of a turn (default: %(default)s)")

@@ -6,7 +6,6 @@ The reference trains its classifiers for 200 epochs on all images. Notebook 5 sh
 it takes hours on a CPU and two minutes on a GPU.
 """
 
-import argparse
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from lib.method.runs import load_run
 from lib.report.findings import LEARNED
 from lib.report.numbers import CODE_NAMES, count, fixed, percent
 from lib.report.results import origin
+from lib.system.arguments import Parser
 from lib.system.devices import choose_device
 from lib.system.errors import cli_errors
 from lib.system.files import write_json
@@ -92,8 +92,7 @@ def describe(result: dict) -> dict:
 
 
 def main() -> None:
-    prog, summary = "python -m benchmarks.protocol", (__doc__ or "").partition("\n")[0]
-    parser = argparse.ArgumentParser(prog=prog, description=summary, allow_abbrev=False)
+    parser = Parser("python -m benchmarks.protocol", (__doc__ or "").partition("\n")[0])
     parser.add_argument("run", metavar="RUN", help="the folder under reports/ of a finished run")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the numbers there")
     options = parser.parse_args()

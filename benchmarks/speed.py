@@ -7,7 +7,6 @@ all of them alike. The peak is the rate of a large float32 matrix product, measu
 turns. `torch.utils.flop_counter` counts the operations of a step, backward passes included.
 """
 
-import argparse
 import pickle
 import statistics
 import tempfile
@@ -38,6 +37,7 @@ from lib.method.step import make_optimizers, train_step
 from lib.report.numbers import count as counted
 from lib.report.numbers import fixed, percent
 from lib.report.results import origin
+from lib.system.arguments import Parser
 from lib.system.errors import cli_errors
 from lib.system.files import write_json
 
@@ -254,11 +254,7 @@ def describe(result: dict) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed",
-        description=(__doc__ or "").partition("\n")[0],
-        allow_abbrev=False,
-    )
+    parser = Parser("python -m benchmarks.speed", (__doc__ or "").partition("\n")[0])
     parser.add_argument("--source", choices=SPRITE_SOURCES, default="drawn")
     parser.add_argument(
         "--rounds", type=int, default=7, help="turns of each (default: %(default)s)"

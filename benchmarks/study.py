@@ -55,6 +55,7 @@ from lib.report.numbers import (
 )
 from lib.report.results import origin
 from lib.report.summary import leak_rows
+from lib.system.arguments import Parser
 from lib.system.devices import choose_device
 from lib.system.errors import UserError, cli_errors
 from lib.system.files import atomic_write, read_arrays, read_json, write_arrays, write_json
@@ -292,8 +293,7 @@ def make_executor(options: argparse.Namespace) -> Executor:
 
 
 def main() -> None:
-    prog, summary_line = "python -m benchmarks.study", (__doc__ or "").partition("\n")[0]
-    parser = argparse.ArgumentParser(prog=prog, description=summary_line, allow_abbrev=False)
+    parser = Parser("python -m benchmarks.study", (__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--sources", nargs="+", choices=SPRITE_SOURCES, default=["drawn"])
     add("--methods", nargs="+", metavar="METHOD", default=[], help="default: all of the study")

@@ -7,7 +7,6 @@ Sprites. Schedules are given as fractions of the training.
 
 import ast
 import dataclasses
-import difflib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 
-from lib.system.errors import UserError
+from lib.system.errors import UserError, did_you_mean
 from lib.system.paths import ROOT
 
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -384,6 +383,5 @@ def _assigned_names(source: str) -> list[str]:
 
 
 def _unknown(kind: str, name: str, known: Collection[str]) -> UserError:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
+    hint = did_you_mean(name, known)
     return UserError(f"there is no {kind} '{name}'{hint}; the known ones are {', '.join(known)}")

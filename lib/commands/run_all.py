@@ -10,10 +10,11 @@ from pathlib import Path
 
 from lib.config import PRESETS, check_processes, check_seed, make_hparams
 from lib.data import mnist, sources
-from lib.data.folder import POSES, folder_stamp
+from lib.data.folder import POSES, SIZE, folder_stamp
 from lib.data.splits import SPLITS
 from lib.data.stored import SOURCES
 from lib.report import build, results, study
+from lib.system.arguments import Parser
 from lib.system.errors import UserError, cli_errors
 from lib.system.files import exclusive_lock
 from lib.system.paths import NOTEBOOKS, ROOT, run_dir, run_name, shown_path
@@ -24,12 +25,11 @@ TRAINED = ("model.pt", "checkpoint.pt")
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """The options of run_all.sh; an unknown one ends the process with a sentence and status 2."""
-    parser = argparse.ArgumentParser(
-        prog="run_all.sh",
-        description="Run the notebooks in order, then typeset report.pdf.",
-        epilog="--jupyter, alone, opens the notebooks in JupyterLab in the same environment."
+    parser = Parser(
+        "run_all.sh",
+        "Run the notebooks in order, then typeset report.pdf.",
+        "--jupyter, alone, opens the notebooks in JupyterLab in the same environment."
         " swap MODEL A.png B.png OUT.png swaps two images; swap --help says more.",
-        allow_abbrev=False,
     )
     helps = {
         "source": "drawn by code, 2D Sprites, digits of scikit-learn, MNIST, or a folder of yours"
@@ -89,7 +89,8 @@ def run_all(options: argparse.Namespace) -> Path:
     """Run what the options ask for; returns the path of report.pdf. Raises UserError."""
     overrides = _check(options)
     allow_open_files()
-    from lib.system.devices import choose_device  # torch takes seconds to import
+    from lib.method.networks import check_size  # torch takes seconds to import
+    from lib.system.devices import choose_device
 
     os.environ["CYCLE_VAE_DEVICE"] = str(choose_device(options.device))
     if options.download and options.source == "mnist":
@@ -113,6 +114,7 @@ def run_all(options: argparse.Namespace) -> Path:
     stored = sources.stored_name(source, folder)
     if folder:  # what is wrong there is said before a notebook starts
         folder_stamp(**folder)
+        check_size(make_hparams(preset, **overrides), folder.get("size", SIZE))
     held_out = "identity" if split == sources.default_split(source) else split
     run = options.run or run_name(stored, preset, seed, overrides, held_out, split_seed)
     settings = {

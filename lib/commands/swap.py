@@ -13,7 +13,6 @@ s on top, those that give z on the left. The same from Python:
     image = swap_images(run, a, b)[0, 0]  # (H, H, 3) uint8: a row for each B, a column for each A
 """
 
-import argparse
 import io
 import sys
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from lib.data.images import joined, to_uint8, with_headers
 from lib.evaluation.codes import encode_images
 from lib.evaluation.swaps import decode_codes
 from lib.method.runs import Run, load_model, load_run
+from lib.system.arguments import Parser
 from lib.system.devices import choose_device
 from lib.system.errors import UserError, cli_errors
 from lib.system.files import atomic_write
@@ -80,10 +80,8 @@ def _check_out(out: Path, read: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="run_all.sh swap",
-        description="The identity of A in the pose of B, as the model of a run sees them.",
-        allow_abbrev=False,
+    parser = Parser(
+        "run_all.sh swap", "The identity of A in the pose of B, as the model of a run sees them."
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="the name of a run, or a file model.pt")

@@ -25,15 +25,12 @@ from lib.evaluation.swaps import swap_monitor, validation_swaps
 from lib.method.parallel import join_processes
 from lib.method.runs import new_run
 from lib.method.training import fit
+from lib.system.arguments import Parser
 from lib.system.errors import UserError, cli_errors
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m lib.commands.train",
-        description=(__doc__ or "").partition("\n")[0],
-        allow_abbrev=False,
-    )
+    parser = Parser("python -m lib.commands.train", (__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("run", help="the name of the run: its folder under reports/")
     add("--source", required=True, metavar="NAME", help="of data/NAME.npz")

@@ -14,7 +14,7 @@ import re
 import sys
 import unicodedata
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -24,9 +24,10 @@ from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from lib.data.image_set import UNKNOWN, Attribution, Factor, ImageSet, distinct_images
-from lib.system.errors import UserError
+from lib.system.errors import UserError, did_you_mean
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+FOREIGN = (".heic", ".heif", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".jxl")  # other images
 FORMATS = ("PNG", "JPEG", "WEBP")
 STARTS = (b"\x89PNG", b"\xff\xd8", b"RIFF")  # of files in these formats
 LEVELS = {"L;2": 85, "L;4": 17}  # between two greys of PNG files with few bits
@@ -57,6 +58,11 @@ class Listing(NamedTuple):
     def kept(self) -> dict[str, dict[str, os.DirEntry]]:
         """The images of the folders that have enough."""
         return {name: files for name, files in self.images.items() if len(files) >= IMAGES}
+
+    @property
+    def foreign(self) -> list[str]:
+        """The ignored images, which have a format that is not read."""
+        return [name for name in self.ignored if name.lower().endswith(FOREIGN)]
 
 
 class Table(NamedTuple):
@@ -300,12 +306,25 @@ def _list_folder(path: str | Path) -> Listing:
         )
     enough = len(listing.kept)
     if enough < IDENTITIES:
+        remedy = "put images there as <identity>/<image>.png, .jpg, .jpeg or .webp"
+        if foreign := listing.foreign:
+            kinds = ", ".join(sorted({Path(name).suffix.lower() for name in foreign}))
+            remedy = f"its {len(foreign)} images in {kinds} are not read, so save them as .png"
+        elif nested := _nested(folders.values()):
+            remedy = f"'{nested}' in it holds folders of images, so give that folder"
         raise UserError(
             f"{_shown(path)} has {enough} folders with at least {IMAGES} images, of"
-            f" {IDENTITIES} that it needs, and {len(folders) - enough} with fewer: put images there"
-            " as <identity>/<image>.png, .jpg, .jpeg or .webp"
+            f" {IDENTITIES} that it needs, and {len(folders) - enough} with fewer: {remedy}"
         )
     return listing
+
+
+def _nested(folders: Iterable[os.DirEntry]) -> str:
+    """The first of the folders that holds folders itself; empty where none does."""
+    for folder in folders:
+        if any(entry.is_dir() and not entry.name.startswith(".") for entry in _scan(folder.path)):
+            return _shown(folder.name)
+    return ""
 
 
 def _list_images(folder: str, entry: os.DirEntry, ignored: list[str]) -> dict[str, os.DirEntry]:
@@ -373,7 +392,10 @@ def _note_left_out(path: Path, listing: Listing) -> None:
     few = [name for name, files in listing.images.items() if 0 < len(files) < IMAGES]
     _note(path, "folders without images, left out", empty)
     _note(path, f"folders with fewer than {IMAGES} images, left out", few)
-    _note(path, "other files and folders, ignored", listing.ignored)
+    foreign = listing.foreign
+    _note(path, "images in other formats, left out: save them as .png to have them", foreign)
+    others = [name for name in listing.ignored if name not in foreign]
+    _note(path, "other files and folders, ignored", others)
 
 
 def _note(path: Path, fault: str, names: list[str]) -> None:
@@ -540,9 +562,8 @@ def _read_table(
             fault = f"has {len(cells)} cells in the row of '{name}', not {len(headers)}"
             raise _bad_line(file, line, fault, "give it a cell for each column")
         if name not in known:
-            raise _bad_line(
-                file, line, f"names '{name}', but there is no such {kind}", "mend or remove the row"
-            )
+            fault = f"names '{name}', but there is no such {kind}{did_you_mean(name, known)}"
+            raise _bad_line(file, line, fault, "mend or remove the row")
         if name in lines:
             fault = f"has a second row for '{name}', after line {lines[name]}"
             raise _bad_line(file, line, fault, "remove one of them")

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lib.data.image_set import ImageSet
+from lib.data.stored import FOLDER_SOURCE
 from lib.system.errors import UserError
 
 SPLITS = ("identity", "outfit", "image")
@@ -52,8 +53,10 @@ def _units(dataset: ImageSet, split: str) -> tuple[np.ndarray, str]:
         return dataset.identity, "identities"
     if split == "outfit":
         if dataset.cluster_of_character is None:
+            more = ", or give labels.csv a column 'cluster'" if _is_folder(dataset) else ""
             raise UserError(
-                f"the images of source '{dataset.source}' have no outfits: split them by identity"
+                f"the images of source '{dataset.source}' have no outfits, that is clusters of"
+                f" similar identities: split them by identity{more}"
             )
         pairs = np.unique([dataset.identity, dataset.cluster], axis=1)
         if len(pairs.T) > dataset.n_identities:
@@ -63,11 +66,16 @@ def _units(dataset: ImageSet, split: str) -> tuple[np.ndarray, str]:
             )
         return dataset.cluster, "outfits"
     if dataset.has_truth:
+        more = ", or say --poses unknown" if _is_folder(dataset) else ""
         raise UserError(
             f"the images of source '{dataset.source}' have known poses, so a split by image would"
-            " show the model the true images of swaps: split them by identity"
+            f" show the model the true images of swaps: split them by identity{more}"
         )
     return dataset.distinct.astype(np.int64), "images"
+
+
+def _is_folder(dataset: ImageSet) -> bool:
+    return bool(FOLDER_SOURCE.fullmatch(dataset.source))
 
 
 def check_split(split: str) -> None:

@@ -94,13 +94,18 @@ class ModulatedDecoder(Decoder):
         return self.image(torch.cat(modulated, dim=1))
 
 
-def published_networks(hp: HParams, size: int) -> tuple[AllPixels, Encoder, Decoder]:
-    """Raises UserError where images do not have 60x60 pixels."""
-    if size != PUBLISHED_SIZE:
+def check_size(hp: HParams, size: int) -> None:
+    """Raises UserError where the networks cannot take images of `size` x `size` pixels."""
+    if hp.architecture == "published" and size != PUBLISHED_SIZE:
         raise UserError(
             f"the published networks take images of {PUBLISHED_SIZE}x{PUBLISHED_SIZE} pixels, not"
-            f" {size}x{size}: set architecture to dense or conv"
+            f" {size}x{size}: set architecture to dense or conv, or scale the images"
         )
+
+
+def published_networks(hp: HParams, size: int) -> tuple[AllPixels, Encoder, Decoder]:
+    """Raises UserError as `check_size`."""
+    check_size(hp, size)
     encoder: list[nn.Module] = []  # 60 -> 29 -> 14 -> 6 -> 2 pixels
     for c_in, c_out in pairwise([3, 16, 32, 64, 128]):
         encoder += [nn.Conv2d(c_in, c_out, 5, stride=2, padding=1), _norm(c_out, hp), nn.ReLU()]

@@ -1,6 +1,7 @@
 """How a command ends: with a sentence and a status, and no traceback for a user's fault."""
 
 import contextlib
+import difflib
 import errno
 import logging
 import os
@@ -11,7 +12,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import psutil
 
@@ -41,6 +42,12 @@ class UserError(Exception):
     def _render_traceback_(self) -> list[str]:
         """Jupyter shows this in place of a traceback."""
         return [f"{type(self).__name__}: {self}"]
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """A hint to put after an unknown name; empty where no known one is near."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 @contextlib.contextmanager

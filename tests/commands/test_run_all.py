@@ -57,22 +57,39 @@ def test_a_bad_option_is_one_sentence_before_anything_runs(reports, arguments, s
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "says"),
     [
-        ["--presets", "fast"],
-        ["--preset", "slow"],
-        ["--seed", "x"],
-        ["--from", "07"],
-        ["--device", "tpu"],
-        ["--images", ""],
+        (["--presets", "fast"], "there is no option '--presets' (did you mean --preset?)"),
+        (["--imges", "x"], "there is no option '--imges' (did you mean --images?)"),
+        (["drawn"], "there is no option 'drawn'; "),
+        (["--preset", "slow"], "--preset: invalid choice: 'slow' (choose from 'paper', 'fast'"),
+        (["--seed", "x"], "--seed: invalid int value: 'x'"),
+        (["--seed"], "--seed: expected one argument"),
+        (["--from", "07"], "--from: invalid choice: '07'"),
+        (["--device", "tpu"], "--device: invalid choice: 'tpu' (choose from 'cpu', 'cuda'"),
+        (["--images", ""], "--images: it is empty: give the path of your images"),
     ],
 )
-def test_an_unknown_option_ends_with_the_known_ones(arguments, capsys):
+def test_a_wrong_option_ends_with_one_sentence(arguments, says, capsys):
     with pytest.raises(SystemExit) as stop:
         run_all.parse_arguments(arguments)
     assert stop.value.code == 2
-    printed = capsys.readouterr().err
-    assert "--preset" in printed and "{" in printed
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith("run_all.sh: ") and says in sentence
+    assert sentence.endswith("run_all.sh --help lists the options")
+
+
+@pytest.mark.parametrize("arguments", [["--preset", "paper"], ["--set", "architecture=published"]])
+def test_networks_that_do_not_suit_a_folder_are_refused_before_it_is_read(
+    reports, tmp_path, arguments
+):
+    for k in range(6):
+        (tmp_path / "cars" / str(k)).mkdir(parents=True)
+        for name in ("a.png", "b.png"):
+            (tmp_path / "cars" / str(k) / name).write_bytes(b"no image, but nobody looks")
+    with pytest.raises(UserError, match="60x60 pixels, not 64x64: set architecture"):
+        run("--images", str(tmp_path / "cars"), *arguments)
+    assert not reports.exists()
 
 
 @pytest.mark.parametrize("start", [[], ["--from", "02"]])

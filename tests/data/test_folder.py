@@ -344,6 +344,12 @@ def test_a_folder_that_cannot_be_used_is_explained(tmp_path, monkeypatch):
     assert "has 0 folders" in sentence(read, path)
     save(path / "x.PNG")
     assert f"{path} holds images but no folders: put" in sentence(read, path)
+    save(path / "all" / "a" / "x.png")
+    assert "'all' in it holds folders of images, so give that folder" in sentence(read, path)
+    (path / "all" / "a" / "x.png").rename(path / "all" / "x.HEIC")
+    (path / "all" / "y.tiff").write_bytes(b"")
+    assert "its 2 images in .heic, .tiff are not read, so save" in sentence(read, path)
+    shutil.rmtree(path / "all")
     plant(path, "abcde"), save(path / "f" / "x.png"), (path / "g").mkdir()
     text = sentence(read, path)
     assert f"{path} has 5 folders with at least 2 images, of 6" in text and "2 with fewer" in text
@@ -786,7 +792,11 @@ TABLES = {  # the rows of labels.csv, what the sentence says
     "empty cell": (["car,make", *ROWS[:3], "d, ", *ROWS[4:]], "line 5, has no make for 'd': fill"),
     "unknown folder": (
         ["car,make", *ROWS, "g,1"],
-        "line 8, names 'g', but there is no such folder",
+        "line 8, names 'g', but there is no such folder: mend",
+    ),
+    "misspelt folder": (
+        ["car,make", *ROWS, "aa,1"],
+        "line 8, names 'aa', but there is no such folder (did you mean a?): mend",
     ),
     "second row": (["car,make", *ROWS, "b,1"], "line 8, has a second row for 'b', after line 3: "),
     "long row": (["car,make", "a,1,2", *ROWS[1:]], "line 2, has 3 cells in the row of 'a', not 2"),

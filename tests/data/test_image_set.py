@@ -2,6 +2,7 @@
 partly known poses, no poses at all, and images that characters share.
 """
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -274,14 +275,25 @@ def test_a_split_by_image_shows_every_character_in_train():
         (POSELESS[:5], "identity", "5 identities cannot be split"),
         ([[UNKNOWN] * 5], "image", "5 images cannot be split"),
         ([[UNKNOWN] * 100, [UNKNOWN]], "identity", "2 identities cannot be split"),
-        (RAGGED, "outfit", "have no outfits: split them by identity"),
-        (RAGGED, "image", "have known poses, so a split by image .*: split them by identity"),
+        (RAGGED, "outfit", "no outfits, .*: split them by identity, or give labels.csv"),
+        (
+            RAGGED,
+            "image",
+            "have known poses, so a split by image .* by identity, or say --poses unknown",
+        ),
         (RAGGED, "pose", "no split 'pose': choose one of identity, outfit, image"),
     ],
 )
 def test_splits_that_are_refused(poses, split, says):
     with pytest.raises(UserError, match=says):
         split_images(made_up(poses), split, seed=0)
+
+
+@pytest.mark.parametrize("split", ["outfit", "image"])
+def test_a_refused_split_of_other_images_than_a_users_says_nothing_of_folders(split):
+    data = dataclasses.replace(made_up(RAGGED), source="sprites")
+    with pytest.raises(UserError, match=r"split them by identity$"):
+        split_images(data, split, seed=0)
 
 
 def test_few_outfits_cannot_be_split():

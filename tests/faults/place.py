@@ -239,10 +239,11 @@ def shown(text: str) -> str:
 
 
 def check_refused(ended: Ended, status: int, pattern: str) -> None:
-    """The command ended with this status, and its last line matches."""
+    """The command ended with this status, and its last line matches; no usage is before it."""
     assert ended.status == status, f"status {ended.status}, not {status}: {ended.text[-800:]}"
     assert re.search(pattern, ended.sentence), f"not '{pattern}': {ended.text[-800:]}"
     assert "Traceback" not in ended.text, ended.text[-1500:]
+    assert "usage: " not in ended.text, ended.text[-1500:]
 
 
 def check_stopped(ended: Ended, number: signal.Signals) -> str:

@@ -31,7 +31,7 @@ COMMAND_FAULTS = {  # the options, the status, and what the user reads
         2,
         f"invalid choice: 'fsat'.*{next(iter(PRESETS))}",
     ),
-    "an unknown option": (["--sed", "1"], 2, "unrecognized arguments: --sed"),
+    "an unknown option": (["--sed", "1"], 2, r"no option '--sed' \(did you mean --seed\?\)"),
     "a seed below 0": (["--seed", "-1"], 1, SEED.format("-1")),
     "a split seed below 0": (["--split-seed", "-1"], 1, "split_" + SEED.format("-1")),
     "a split that is none": (["--split", "pose"], 2, "invalid choice: 'pose'"),
