@@ -85,8 +85,9 @@ EFFECTS = {
 REVERSE = {
     PUBLISHED: ("published", "published-forward"),
     "on our networks (every fourth step)": ("unmatched-reverse", "unmatched"),
-    "on our networks (every step)": ("reverse-every-step", "unmatched"),
-    "beside matching": ("reverse", BASE),
+    "on our networks (every step)": ("unmatched-reverse-every-step", "unmatched"),
+    "beside matching (every fourth step)": ("reverse", BASE),
+    "beside matching (every step)": ("reverse-every-step", BASE),
 }
 CLAIMS = (
     *(

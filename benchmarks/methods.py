@@ -48,6 +48,7 @@ class Method(NamedTuple):
 
 UNMATCHED = {"match_from": 1.0}
 REVERSE = {"reverse_weight": 10.0}
+REVERSE_EVERY_STEP = {**REVERSE, "reverse_every": 1}
 SAMPLED_S = {**UNMATCHED, "normalize_s": False}
 NO_AGREEMENT = {"s_agreement": 0.0, "z_agreement": 0.0}
 METHODS: dict[str, Method] = {
@@ -64,10 +65,11 @@ METHODS: dict[str, Method] = {
     BASE: Method(f"preset fast, on {count(STUDY_IMAGES)} images", reference=None),
     ON_GPU: Method("“ours” on a GPU, to bound what the device changes", device="cuda"),
     "reverse": Method("“ours” with the reverse cycle", REVERSE),
+    "reverse-every-step": Method("“reverse”, in every step", REVERSE_EVERY_STEP),
     "unmatched": Method("“ours” without matching", UNMATCHED),
     "unmatched-reverse": Method("“unmatched” with the reverse cycle", {**UNMATCHED, **REVERSE}),
-    "reverse-every-step": Method(
-        "“unmatched-reverse”, in every step", {**UNMATCHED, **REVERSE, "reverse_every": 1}
+    "unmatched-reverse-every-step": Method(
+        "“unmatched-reverse”, in every step", {**UNMATCHED, **REVERSE_EVERY_STEP}
     ),
     "undetached": Method(
         "“unmatched-reverse”, its gradient not detached", {**UNMATCHED, **REVERSE}, "undetached"

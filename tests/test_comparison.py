@@ -133,8 +133,9 @@ def test_the_answer_says_what_the_reverse_cycle_does_and_what_is_not_shown():
             both = {comparison.SWAP: level + swap, comparison.LEAK: level + leak * (k - 1)}
             runs.append(run(name, k, "sprites", **both))
     assert comparison.answer(comparison.group_runs(runs)) == [
-        "On 2D Sprites, beside matching, the reverse cycle worsens swaps by 0.50 dB (0.50–0.50); it"
-        " is not shown to change the mean leak of z (mean) (0.0 (-9.9 to 9.9) points)."
+        "On 2D Sprites, beside matching (every fourth step), the reverse cycle worsens swaps by"
+        " 0.50 dB (0.50–0.50); it is not shown to change the mean leak of z (mean) (0.0 (-9.9 to"
+        " 9.9) points)."
     ]
     assert comparison.answer(comparison.group_runs(runs[:3])) == []
 
@@ -143,8 +144,9 @@ def test_the_short_answer_joins_settings_in_which_nothing_is_shown():
     named = {
         "published": (-1.0, -1.1, -1.2),
         "unmatched-reverse": (1, -1, 0),
-        "reverse-every-step": (-1, 1, 0),
+        "unmatched-reverse-every-step": (-1, 1, 0),
         "reverse": (0, 1, -1),
+        "reverse-every-step": (0, -1, 1),
     }
     runs = []
     for method, reference in comparison.REVERSE.values():
@@ -163,13 +165,14 @@ def test_the_short_answer_joins_settings_in_which_nothing_is_shown():
         " points (0.9–1.3)."
     )
     assert second == (
-        "On our networks (every fourth step), on our networks (every step) and beside matching, it"
-        " is not shown to change swaps or the mean leak of z (mean)."
+        "On our networks (every fourth step), on our networks (every step), beside matching (every"
+        " fourth step) and beside matching (every step), it is not shown to change swaps or the mean"
+        " leak of z (mean)."
     )
     brief = comparison.short_answer(group, intervals=False)
     assert brief[1] == (
-        "On our networks (every fourth step), on our networks (every step) and beside matching, no"
-        " change is shown."
+        "On our networks (every fourth step), on our networks (every step), beside matching (every"
+        " fourth step) and beside matching (every step), no change is shown."
     )
     assert "by 1.10 dB and reduces" in brief[0] and "(0." not in brief[0]
     assert comparison.short_answer({**group, "methods": {}}) == []
