@@ -17,6 +17,7 @@ from benchmarks.methods import (
     MAIN_WEIGHTS,
     METHODS,
     PRESET_METHODS,
+    PUBLISHED_IMAGES,
     RATES,
     RIVALS,
     SEARCH_IMAGES,
@@ -73,6 +74,8 @@ class Claim(NamedTuple):
 
 
 PLAIN = "unmatched"  # what rivals are compared with, too
+# predictors that every training is compared with: an image of the right pose, and more than that
+SIMPLE = {"pose-mean": "the mean image of the pose", "retrieval": "the nearest training character"}
 SHARE = STUDY_IMAGES / make_hparams("paper").images_seen
 PUBLISHED = f"with {100 * SHARE:.0f} % of the published training"
 # what a reverse cycle may change: the metric, its name, how a rise and a fall read, unit and digits
@@ -115,21 +118,24 @@ CLAIMS = (
         "A reverse cycle with a gradient through the decoder is worse than none.",
         *("undetached", PLAIN, SWAP, False),
     ),
-    Claim("The s of another image keeps the pose out of s.", "own-s", BASE, POSE, True),
+    Claim("Without the exchange of s, s holds more of the pose.", "own-s", BASE, POSE, True),
     Claim("A z of 64 leaks more than one of 8.", "z-64", BASE, LEAK, True),
     Claim("A z of 512 leaks more than one of 8.", "z-512", BASE, LEAK, True),
-    Claim("The KL term keeps the identity out of z.", "no-kl", BASE, LEAK, True),
+    Claim("Without the KL term, z leaks more.", "no-kl", BASE, LEAK, True),
     Claim(
-        "Swaps of the cycles are better than those of an adversary on swaps.",
+        "Swaps of “unmatched-reverse” are better than those of an adversary on swaps.",
         *("adversarial", "unmatched-reverse", SWAP, False),
     ),
     Claim(
-        "The cycles leak less into z than an adversary on swaps.",
+        "“unmatched-reverse” leaks less into z than an adversary on swaps.",
         *("adversarial", "unmatched-reverse", LEAK, True),
     ),
     Claim("Matching makes swaps better.", "unmatched", BASE, SWAP, False),
     Claim("Matching reduces what z leaks.", "unmatched", BASE, LEAK, True),
-    Claim("Codes that agree keep the pose out of s.", "no-agreement", BASE, POSE, True),
+    Claim(
+        "Without the agreement of codes, s holds more of the pose.",
+        *("no-agreement", BASE, POSE, True),
+    ),
     *(
         Claim(f"Swaps are better than those of {METHODS[name].meaning}.", name, BASE, SWAP, False)
         for name in RIVALS
@@ -144,6 +150,7 @@ CLAIMS = (
     ),
 )
 HOLDS, OPPOSITE, UNKNOWN = "holds", "does not hold: the opposite", "cannot tell"
+VERDICT_PHRASES = {HOLDS: "better", OPPOSITE: "worse", UNKNOWN: "not shown to differ"}
 
 
 def group_runs(runs: Sequence[Mapping]) -> list[dict]:
@@ -186,7 +193,8 @@ def summaries(runs: Sequence[Mapping]) -> dict[str, dict]:
 def references(method: str) -> list[str]:
     """The methods that a method is compared with."""
     claimed = [claim.reference for claim in CLAIMS if claim.method == method]
-    return [name for name in dict.fromkeys([METHODS[method].reference, *claimed]) if name]
+    simple = [] if METHODS[method].predictor else SIMPLE
+    return [name for name in dict.fromkeys([METHODS[method].reference, *claimed, *simple]) if name]
 
 
 def over_seeds(name: str, runs: Sequence[Mapping]) -> dict[str, object]:
@@ -345,6 +353,7 @@ def compare(runs: Sequence[Mapping], groups: Sequence[Mapping]) -> dict[str, obj
     main = next((group for group in groups if group["source"] == "sprites"), groups[0])
     return {
         "brief": short_answer(main, intervals=False),
+        "conclusion": conclusion(main),
         "methods": {
             "caption": "The methods.",
             "head": ["method", "what it is"],
@@ -361,6 +370,7 @@ def compare(runs: Sequence[Mapping], groups: Sequence[Mapping]) -> dict[str, obj
             *answer(groups),
             *(sentence for group in groups for sentence in surpassed(group)),
             *(sentence for group in groups for sentence in beside_rivals(group)),
+            *(sentence for group in groups for sentence in beside_predictors(group)),
             *search_edges(runs),
             *devices(runs),
             verdicts(claims),
@@ -374,8 +384,8 @@ def verdicts(claims: Sequence[Sequence[str]]) -> str:
     """How many rows of `claim_rows` have each verdict."""
     found = [row[-1] for row in claims]
     return (
-        f"Verdicts on {len(found)} claims: {found.count(HOLDS)} hold, {found.count(OPPOSITE)} do"
-        f" not (the opposite is shown), {found.count(UNKNOWN)} cannot be told."
+        f"Verdicts on {len(found)} claims: {found.count(HOLDS)} times “{HOLDS}”,"
+        f" {found.count(OPPOSITE)} times “{OPPOSITE}”, {found.count(UNKNOWN)} times “{UNKNOWN}”."
     )
 
 
@@ -477,13 +487,90 @@ def by_verdict(
 
 def beside_rivals(group: Mapping) -> list[str]:
     """Which rivals have better or worse swaps than the method without matching, which none has."""
-    phrases = {HOLDS: "better", OPPOSITE: "worse", UNKNOWN: "not shown to differ"}
     parts = []
     for kind, entries in by_verdict(group, RIVALS, PLAIN).items():
         names = [f"“{name}” ({shown(entry, 2)} dB)" for name, entry in entries.items()]
-        parts += [f"{phrases[kind]}: {listed(names)}"] if names else []
+        parts += [f"{VERDICT_PHRASES[kind]}: {listed(names)}"] if names else []
     start = f"{capital(split_name(group))}: swaps of rivals, compared with “{PLAIN}”"
     return [f"{start}, are {'; '.join(parts)}."] if parts else []
+
+
+def beside_predictors(group: Mapping) -> list[str]:
+    """Of which methods the swaps are better than those of a predictor without a network."""
+    trained = [name for name in group["methods"] if not METHODS[name].predictor]
+    text = []
+    for predictor, meaning in SIMPLE.items():
+        found = by_verdict(group, trained, predictor)
+        phrases = [
+            f"{phrase}: {listed([f'“{name}”' for name in found[kind]])}"
+            for kind, phrase in VERDICT_PHRASES.items()
+            if found[kind]
+        ]
+        if phrases:
+            start = f"{capital(split_name(group))}: swaps, compared with {meaning} (“{predictor}”)"
+            text.append(f"{start}, are {'; '.join(phrases)}.")
+    return text
+
+
+def conclusion(group: Mapping) -> list[str]:
+    """What the reverse cycle, and matching, do to the leak of z and to swaps of one source."""
+    found = {where: _tested_effects(group, *pair) for where, pair in REVERSE.items()}
+    found = {where: effects for where, effects in found.items() if LEAK in effects}
+    if not found:
+        return []
+
+    def settings(metric: str, sign: int) -> list[str]:
+        """Where the reverse cycle is shown to change a metric in this direction."""
+        return [
+            where
+            for where, effects in found.items()
+            if (e := effects.get(metric)) and is_shown(e) and sign * e["mean"] > 0
+        ]
+
+    reduced, text = settings(LEAK, -1), []
+    others = [where for where in found if where not in reduced]
+    start = f"On {SOURCE_NAMES[group['source']]}, the reverse cycle"
+    if reduced:
+        text.append(f"{start} reduces what the mean of z leaks {listed(reduced)}.")
+        if set(reduced) <= set(settings(POSE_FROM_Z, -1)):
+            text.append("There, z tells less of the pose, too.")
+    if others:
+        start = "It" if reduced else start
+        text.append(f"{start} is not shown to reduce that leak {listed(others, 'or')}.")
+    better = settings(SWAP, 1)
+    text.append(
+        f"It makes swaps better {listed(better)}."
+        if better
+        else "It is not shown to make swaps better anywhere."
+    )
+    return [*text, *_with_more_images(group), *_of_matching(group)]
+
+
+def _with_more_images(group: Mapping) -> list[str]:
+    """How much more the published method leaks after a longer training."""
+    long, short = (
+        group["methods"].get(name, {}).get("metrics", {}).get(LEAK)
+        for name in (LONGEST, "published")
+    )
+    if not long or not short or long["mean"] <= short["mean"]:
+        return []
+    trainings = "one training" if long["n"] == 1 else f"{long['n']} trainings"
+    return [
+        f"On {PUBLISHED_IMAGES // STUDY_IMAGES} times as many images, the published method leaks"
+        f" {fixed(long['mean'], 0)} % ({trainings}) instead of {fixed(short['mean'], 0)} %, in"
+        " spite of its reverse cycle."
+    ]
+
+
+def _of_matching(group: Mapping) -> list[str]:
+    swap, leak = (tested(group, PLAIN, BASE, metric) for metric in (SWAP, LEAK))
+    if not swap or not leak or not (is_shown(swap) and is_shown(leak)):
+        return []
+    change, more = "worse" if swap["mean"] < 0 else "better", "more" if leak["mean"] > 0 else "less"
+    return [
+        f"Without matching, swaps are {size(swap, 1, 'dB')} {change}, and the mean of z leaks"
+        f" {size(leak, 0, 'points')} {more}."
+    ]
 
 
 def search_edges(runs: Sequence[Mapping]) -> list[str]:
@@ -499,6 +586,8 @@ def search_edges(runs: Sequence[Mapping]) -> list[str]:
     text = [f"The search chose the highest learning rate for {listed(fastest)}."] if fastest else []
     if at_end:
         text.append(f"It chose the smallest or the largest weight for {listed(at_end)}.")
+    if text:
+        text.append("Better settings of these may exist, so the study may show them too weak.")
     return text
 
 

@@ -23,6 +23,7 @@ from lib.evaluation.intervals import (
     ratio_interval,
     share_interval,
 )
+from lib.evaluation.targets import hides_attribute
 from lib.method.networks import CycleVAE
 from lib.system.errors import UserError
 from lib.system.optimizers import Adam
@@ -285,12 +286,13 @@ def swap_error_by_distance(
 
 
 def part_scores(dataset: ImageSet, swaps: Swaps, predict: Predict) -> dict[str, dict[str, object]]:
-    """{attribute: {score, ci95, n}}: is the part of A or that of B in the predicted swaps?
+    """{attribute: {score, ci95, n, shown}}: is the part of A or of B in the predicted swaps?
 
     For each attribute in which A and B differ, the true image is compared with that of the
     character who has the value of B and is else like A. Only pixels that differ between the two
     count. The score is the share of swaps that are nearer to A there: 1 is right, 0 means that the
-    part comes with z. A swap counts where such a character exists and PART_PIXELS differ.
+    part comes with z. A swap counts where such a character exists and PART_PIXELS differ. `shown`
+    is the share of these swaps whose s image shows the attribute: some images hide a weapon.
     """
     a, b = (dataset.labels[dataset.character[index]] for index in (swaps.s_image, swaps.z_image))
     nearer = np.full(a.shape, np.nan)
@@ -313,13 +315,19 @@ def part_scores(dataset: ImageSet, swaps: Swaps, predict: Predict) -> dict[str, 
             scored = exists & (differ.sum(axis=(1, 2)) >= PART_PIXELS)
             nearer[part.start + rows[scored], k] = (to_true < to_other)[scored]
 
-    clusters = swaps.clusters(dataset)
+    clusters, hidden = swaps.clusters(dataset), hides_attribute(dataset)
     found = {}
     for name, right in zip(dataset.attributes, nearer.T, strict=True):
         if (here := ~np.isnan(right)).any():
             score = right[here] == 1
             interval = share_interval(score, *(cluster[here] for cluster in clusters))
-            found[name] = {"score": float(score.mean()), "ci95": interval, "n": int(here.sum())}
+            hides = hidden[swaps.s_image[here]] & (name in dataset.hidden_attributes)
+            found[name] = {
+                "score": float(score.mean()),
+                "ci95": interval,
+                "n": int(here.sum()),
+                "shown": 1 - float(hides.mean()),
+            }
     return found
 
 

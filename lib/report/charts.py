@@ -189,7 +189,7 @@ def forest_plot(panels: Mapping[str, Mapping[str, Mapping[str, Mapping]]]) -> Fi
                 if interval:
                     ax.plot(interval, (y, y), color=colour, lw=1.2)
             ax.plot([], [], "o-", color=colour, ms=4, lw=1.2, label=group)
-        ax.set_xlabel(metric)
+        ax.set_xlabel(f"{metric} {'(right is better)' if 'dB' in metric else '(left is better)'}")
     axes[0, 0].set_yticks(range(len(methods)), methods, fontsize=8)
     axes[0, 0].set_ylim(len(methods) - 0.5, -0.5)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)

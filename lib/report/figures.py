@@ -190,8 +190,10 @@ def interpolation_grid(grid: np.ndarray, first: np.ndarray, last: np.ndarray) ->
     return figure
 
 
-def cycle_diagram(forward: Sequence[np.ndarray], reverse: Sequence[np.ndarray]) -> Figure:
-    """Both cycles, drawn with real images.
+def cycle_diagram(
+    forward: Sequence[np.ndarray], reverse: Sequence[np.ndarray], reversed_: bool = True
+) -> Figure:
+    """Both cycles, drawn with real images. `reversed_` says whether the run has the reverse one.
 
     Shapes: four images (H, H, 3) each: `forward` x1, x2, decode(z1, s2), decode(z2, s1);
     `reverse` x_a, x_b, decode(z, s_a), decode(z, s_b).
@@ -199,6 +201,8 @@ def cycle_diagram(forward: Sequence[np.ndarray], reverse: Sequence[np.ndarray]) 
     figure, axes = plt.subplots(1, 2, figsize=(9, 2.1), layout="constrained")
     _draw_forward(axes[0], forward)
     _draw_reverse(axes[1], reverse)
+    if not reversed_:
+        axes[1].set_title("reverse cycle: not in this run")
     return figure
 
 

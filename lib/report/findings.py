@@ -196,7 +196,7 @@ def _against_predictors(test: dict, predictors: dict, gains: dict) -> list[str]:
     if "retrieval" in beaten and test["ssim"] < (ssim := predictors["retrieval"]["ssim"]):
         text.append(
             f"Retrieval has the higher structural similarity (SSIM {fixed(ssim, 3)} against"
-            f" {fixed(test['ssim'], 3)}), since it shows true sprites."
+            f" {fixed(test['ssim'], 3)})."
         )
     return text
 
@@ -245,6 +245,7 @@ def _wrong_parts(parts: dict) -> list[str]:
         f"Swaps often show the wrong {plain(name)}: where the two characters differ in it,"
         f" {percent(e['score'])} % of swaps are nearer to that of the s image (95 % interval"
         f" {span(*map(percent, e['ci95']))}), the others to that of the z image."
+        f"{_unseen_part(plain(name), e)}"
         for name, e in sorted(shown.items(), key=lambda item: item[1]["score"])
     ]
     if rest:
@@ -255,15 +256,25 @@ def _wrong_parts(parts: dict) -> list[str]:
     return text
 
 
+def _unseen_part(name: str, entry: dict) -> str:
+    """What a perfect model could reach where some s images hide the part."""
+    if entry["shown"] == 1:
+        return ""
+    return (
+        f" The s image shows the {name} in {percent(entry['shown'])} % of these swaps. With a guess"
+        f" in the others, {percent((1 + entry['shown']) / 2)} % would be right."
+    )
+
+
 def prior_finding(prior: dict) -> list[str]:
     """Whether z from the prior decodes to poses of the data."""
     normal, mixture, swaps = prior["N(0, I)"], prior["mixture"], prior["swaps"]
     agree = "do not support" if normal["as_near"] < MOSTLY else "agree with"
     return [
-        "For 95 % of swaps, the distance to the nearest true image of the character is below a"
-        f" limit; for {normal['n']} samples of z ~ N(0, I), it is so in"
-        f" {percent(normal['as_near'])} %, and for as many of a mixture of"
-        f" {prior['components']} normal distributions that is fitted to z after the training, in"
+        "We set a limit for the distance to the nearest true image of the character: 95 % of swaps"
+        f" are within it. Of {normal['n']} images from samples of N(0, I),"
+        f" {percent(normal['as_near'])} % are. The samples of a mixture of {prior['components']}"
+        " normal distributions, fitted to z after the training, reach"
         f" {percent(mixture['as_near'])} %.",
         f"The PSNR to the nearest true image is {fixed(normal['psnr'])} dB for N(0, I),"
         f" {fixed(mixture['psnr'])} dB for the mixture and {fixed(swaps['psnr'])} dB for swaps.",
@@ -376,7 +387,7 @@ def _judge_limit(judge: dict) -> str:
         )
     return (
         f"On true images, its accuracy for the {exact} is {percent(short[worst])} points below the"
-        f" ceiling, so it may underestimate that accuracy of swaps."
+        " ceiling. It may therefore score swaps too low there."
     )
 
 
@@ -387,7 +398,7 @@ def _weak_attributes(judge: dict) -> list[str]:
         f" on swaps and {percent(truth[name])} % on true images (majority-class baseline"
         f" {percent(baseline[name])} %)."
         for name in baseline
-        if name not in ("identity", "pose")
+        if name not in ("identity", "pose", *judge["hidden"])  # an s image may hide these
         and truth[name] - baseline[name] > READABLE
         and swap[name] - baseline[name] < HALF * (truth[name] - baseline[name])
     ]
@@ -476,11 +487,11 @@ def _leakage(probes: list[dict], code: str) -> list[str]:
 def _from_hiding(name: str, entry: dict) -> str:
     """How much of a leak of s must be, since s cannot show what the image hides."""
     hiding = entry["from_hiding"]
-    explained = hiding - entry["baseline"] >= HALF * (entry["accuracy"] - entry["baseline"])
-    most = "Most of that must be" if explained else "A smaller part of that must be"
+    explained = entry["ci95"][0] <= hiding
+    end = "this may be all of the leak" if explained else "the leak is larger than that"
     return (
-        f"{most}: an image that hides an attribute cannot give the same s as one that shows it. Who"
-        f" knows this alone names the {name} with {percent(hiding)} %."
+        "Some images hide an attribute, so their s cannot hold it. A classifier that knows only"
+        f" this of each image names the {name} in {percent(hiding)} % of them: {end}."
     )
 
 
@@ -513,8 +524,8 @@ def protocol_finding(protocols: dict[str, dict]) -> list[str]:
         f" {count(s['published']['images'])} images, character accuracy is"
         f" {percent(s['published']['accuracy'])} % from s and"
         f" {percent(z['published']['accuracy'])} % from z.",
-        "Equal images with different labels limit character accuracy to"
-        f" {percent(s['ceiling'])} %.",
+        "Over all images, equal ones with different labels limit character accuracy to"
+        f" {percent(s['ceiling'])} %; in one test part, chance moves it a little.",
         ours("character", f" on {s['split']} (ceiling {percent(s['character_ceiling'])} %)"),
         ours("identity"),
         f"The best test cross-entropy of the published z probe is {fixed(loss, 3)} nats; a uniform"

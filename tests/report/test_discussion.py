@@ -39,28 +39,40 @@ def test_the_abstract_says_on_which_side_swaps_are(results):
 
 
 def test_the_discussion_follows_the_numbers(results):
-    error, leaks, assumption = discussion(results)
+    error, leaks, assumption, conclusion = discussion(results)
     assert "one image does not show all" in error
     assert "z (mean) leaks" in leaks and "No probe proves a leak of z (sampled)." in leaks
     assert "% of matched images do" in assumption
+    assert "the reverse cycle" in conclusion and "Without matching" in conclusion
 
     changed = copy.deepcopy(results)
     changed["swap"]["several"]["gain"]["ci95"] = [-0.1, 0.2]
     changed["training"]["match_contrast"] = None
-    error, leaks = discussion(changed)
+    error, *_ = discussion(changed)
+    assert len(discussion(changed)) == 3
     assert "one image does not" not in error
 
 
-def test_matching_is_credited_with_what_the_study_shows(results):
-    entry = {"mean": -5.0, "ci95": [-5.7, -4.3], "n": 3}
-    results["comparison"]["forest"] = {"2D Sprites": {"swap, dB": {"unmatched": entry}}}
-    assert "loses 5.0 dB (4.3 to 5.7; 2D Sprites)" in discussion(results)[-1]
-    entry["ci95"] = [-11.0, 1.0]
-    assert "Without it" not in discussion(results)[-1]
+def test_the_discussion_ends_with_what_the_study_concludes(results):
+    results["comparison"]["conclusion"] = ["It does.", "Without matching, swaps are worse."]
+    assert discussion(results)[-1] == "It does. Without matching, swaps are worse."
+
+
+def test_identities_that_are_hardly_new_are_counted(results):
+    results["swap"]["by_distance"] = {
+        "skin alone": {"identities": 29},
+        "hair alone": {"identities": 10},
+        "2 attributes": {"identities": 11},
+    }
+    assert (
+        "39 of 50 test identities differ from a training identity in one" in discussion(results)[0]
+    )
+    del results["swap"]["by_distance"]
+    assert "test identities" not in discussion(results)[0]
 
 
 def test_a_run_without_known_poses_has_neither_swaps_nor_their_discussion(results):
     del results["swap"]
     results["training"] |= {"match_contrast": None, "matched_same_pose": None}
-    assert len(discussion(results)) == 1
+    assert len(discussion(results)) == 2
     assert "dB" in " ".join(abstract(results))
