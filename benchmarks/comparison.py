@@ -255,10 +255,10 @@ def is_shown(entry: Mapping) -> bool:
     return excludes_zero(entry["ci95"])
 
 
-def size(entry: Mapping, digits: int, unit: str, interval: bool = True) -> str:
-    """A difference without its sign."""
-    mean = f"{fixed(abs(entry['mean']), digits)} {unit}"
-    return f"{mean} ({ends(sorted(map(abs, entry['ci95'])), digits)})" if interval else mean
+def size(entry: Mapping, digits: int, unit: str) -> str:
+    """A difference that is shown, without its sign."""
+    interval = ends(sorted(map(abs, entry["ci95"])), digits)
+    return f"{fixed(abs(entry['mean']), digits)} {unit} ({interval})"
 
 
 def verdict(entry: Mapping, higher: bool) -> str:
@@ -352,7 +352,7 @@ def compare(runs: Sequence[Mapping], groups: Sequence[Mapping]) -> dict[str, obj
     claims = claim_rows(groups)
     main = next((group for group in groups if group["source"] == "sprites"), groups[0])
     return {
-        "brief": short_answer(main, intervals=False),
+        "brief": on_the_reverse_cycle(main, brief=True),
         "conclusion": conclusion(main),
         "methods": {
             "caption": "The methods.",
@@ -418,39 +418,18 @@ def answer(groups: Sequence[Mapping]) -> list[str]:
     ]
 
 
-def short_answer(group: Mapping, intervals: bool = True) -> list[str]:
-    """As `answer`, of one source: without differences that are not shown; without `intervals`, in
-    fewer words.
-    """
-    found = {where: _tested_effects(group, *pair) for where, pair in REVERSE.items()}
-    text, nothing = [], []
-    for where, effects in found.items():
-        changes = {metric: entry for metric, entry in effects.items() if is_shown(entry)}
-        if changes:
-            text.append(f"{where}, the reverse cycle {_effects(changes, intervals)}.")
-        elif effects:
-            nothing.append(where)
-    if nothing:
-        changed = listed([EFFECTS[metric][0] for metric in found[nothing[0]]], "or")
-        what = f"it is not shown to change {changed}" if intervals else "no change is shown"
-        text.append(f"{listed(nothing)}, {what}.")
-    if text:
-        text[0] = f"On {SOURCE_NAMES[group['source']]}, {text[0]}"
-    return [capital(sentence) for sentence in text]
-
-
 def _tested_effects(group: Mapping, method: str, reference: str) -> dict[str, Mapping]:
     """{metric: difference} of what a reverse cycle may change and what was tested."""
     found = {metric: tested(group, method, reference, metric) for metric in EFFECTS}
     return {metric: entry for metric, entry in found.items() if entry}
 
 
-def _effects(effects: Mapping[str, Mapping], intervals: bool = True) -> str:
+def _effects(effects: Mapping[str, Mapping]) -> str:
     changes, unchanged = [], []
     for metric, entry in effects.items():
         noun, verbs, unit, digits = EFFECTS[metric]
         if is_shown(entry):
-            amount = size(entry, digits, unit, intervals)
+            amount = size(entry, digits, unit)
             changes.append(f"{verbs[entry['mean'] < 0]} {noun} by {amount}")
         else:
             unchanged.append(f"{noun} ({shown(entry, digits)} {unit})")
@@ -514,6 +493,14 @@ def beside_predictors(group: Mapping) -> list[str]:
 
 def conclusion(group: Mapping) -> list[str]:
     """What the reverse cycle, and matching, do to the leak of z and to swaps of one source."""
+    return [*on_the_reverse_cycle(group), *_with_more_images(group), *_of_matching(group)]
+
+
+def on_the_reverse_cycle(group: Mapping, brief: bool = False) -> list[str]:
+    """Where it reduces the leak of z, where that is not shown, and where it makes swaps better.
+
+    `brief` does not list the settings in which that is not shown.
+    """
     found = {where: _tested_effects(group, *pair) for where, pair in REVERSE.items()}
     found = {where: effects for where, effects in found.items() if LEAK in effects}
     if not found:
@@ -531,19 +518,22 @@ def conclusion(group: Mapping) -> list[str]:
     others = [where for where in found if where not in reduced]
     start = f"On {SOURCE_NAMES[group['source']]}, the reverse cycle"
     if reduced:
-        text.append(f"{start} reduces what the mean of z leaks {listed(reduced)}.")
+        _, _, unit, digits = EFFECTS[LEAK]
+        by = [f"{where} by {size(found[where][LEAK], digits, unit)}" for where in reduced]
+        text.append(f"{start} reduces the mean leak of z (mean) {listed(by)}.")
         if set(reduced) <= set(settings(POSE_FROM_Z, -1)):
             text.append("There, z tells less of the pose, too.")
     if others:
+        where = "elsewhere" if brief and reduced else listed(others, "or")
         start = "It" if reduced else start
-        text.append(f"{start} is not shown to reduce that leak {listed(others, 'or')}.")
+        text.append(f"{start} is not shown to reduce that leak {where}.")
     better = settings(SWAP, 1)
     text.append(
         f"It makes swaps better {listed(better)}."
         if better
         else "It is not shown to make swaps better anywhere."
     )
-    return [*text, *_with_more_images(group), *_of_matching(group)]
+    return text
 
 
 def _with_more_images(group: Mapping) -> list[str]:

@@ -175,7 +175,7 @@ def answer(_):
         for group in stored_study()["groups"]
         if (group["source"], group["split"], group["split_seed"]) == ("sprites", "identity", 0)
     )
-    sentences = comparison.short_answer(group)
+    sentences = comparison.conclusion(group)
     return "\n".join(textwrap.fill(sentence, 100, **indents) for sentence in sentences)
 
 
