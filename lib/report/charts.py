@@ -16,7 +16,7 @@ CODE_COLOURS = {"s": BLUE, "z_mu": VERMILION, "z": ORANGE}
 def loss_curves(
     history: list[dict[str, float]], references: dict[str, float], events: dict[str, float]
 ) -> Figure:
-    """Training terms and validation errors against images seen.
+    """Training terms and validation errors against images seen; no panel for a missing term.
 
     `references` {name: MSE} are horizontal lines in the last panel; `events` {name: images} are
     vertical lines in all panels.
@@ -26,13 +26,16 @@ def loss_curves(
         "kl": ("KL(q(z|x) || N(0, I)), nats", ORANGE, "linear"),
         "reverse": ("reverse cycle, L1 of z", VERMILION, "linear"),
     }
-    figure, axes = plt.subplots(2, 2, figsize=(8.5, 4.2), layout="constrained")
+    terms = {name: each for name, each in terms.items() if any(name in row for row in history)}
+    rows = 1 if len(terms) < 3 else 2
+    size = 8.5, 2.1 * rows + 0.5
+    figure, axes = plt.subplots(
+        rows, (len(terms) + 1) // rows, figsize=size, squeeze=False, layout="constrained"
+    )
     *panels, ax = axes.flat
     for panel, (name, (label, colour, scale)) in zip(panels, terms.items(), strict=True):
         panel.plot(*_series(history, name), color=colour, lw=1.2)
         panel.set(title=label, xlabel="images seen", yscale=scale)
-        if not any(name in row for row in history):
-            panel.set(title=f"{label}: not run", xlim=axes[0, 0].get_xlim(), yticks=[])
     for name, label, colour in (
         ("validation_swap", "swap", VERMILION),
         ("validation_reconstruction", "reconstruction", BLUE),
@@ -47,7 +50,7 @@ def loss_curves(
     for panel in axes.flat:
         panel.xaxis.set_major_locator(MaxNLocator(5))
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
-    ax.legend(loc="upper right", fontsize=7, ncols=2, frameon=True, edgecolor="none")
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", fontsize=7, ncols=8)
     return figure
 
 
