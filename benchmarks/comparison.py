@@ -625,7 +625,8 @@ def presets_finding(groups: Sequence[Mapping]) -> list[str]:
             text.append(
                 f"Swaps of {heading(name, each)}, reach {shown(entry, 1)} dB ({split_name(group)})."
             )
-            for reference, other in entry["differences"].items():
+            reference = METHODS[name].reference
+            if other := entry["differences"].get(reference):
                 text.append(_compared(name, reference, other))
     return text
 
