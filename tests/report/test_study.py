@@ -67,8 +67,8 @@ def test_selected_methods_have_a_row_from_all_tables_of_their_source(stored):
     }
     codes = {
         "caption": "Codes: 2D Sprites, split by identity.",
-        "head": ["mean (95 %)", "seeds", "pose from s, %"],
-        "rows": [["“ours”", "3", "4.0"]],
+        "head": ["mean (95 %)", "seeds", "pose from s, %", "mean leak of z (sampled), %"],
+        "rows": [["“ours”", "3", "4.0", "0"]],
     }
     other = {**swaps, "caption": "Swaps: drawn sprites, split by identity.", "rows": [["“x”", "1"]]}
     methods = {"rows": [["“ours”", "the base"], ["“vae”", "a VAE"]]}
@@ -77,8 +77,8 @@ def test_selected_methods_have_a_row_from_all_tables_of_their_source(stored):
     head, rows = study.selected(["vae", "absent", "ours"])
     assert head[:2] == ["method", "what it is"]
     assert rows == [
-        ["“vae”", "a VAE", "16.2", "-12.40", "–", "–"],
-        ["“ours”", "the base", "28.6", "–", "–", "4.0"],
+        ["“vae”", "a VAE", "16.2", "-12.40", "–", "–", "–"],
+        ["“ours”", "the base", "28.6", "–", "–", "0", "4.0"],
     ]
     assert study.selected(["x"], "photographs")[1] == []
 
