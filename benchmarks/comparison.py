@@ -499,7 +499,7 @@ def conclusion(group: Mapping) -> list[str]:
 def on_the_reverse_cycle(group: Mapping, brief: bool = False) -> list[str]:
     """Where it reduces the leak of z, where that is not shown, and where it makes swaps better.
 
-    `brief` does not list the settings in which that is not shown.
+    `brief` names only those in which it does, for an abstract.
     """
     found = {where: _tested_effects(group, *pair) for where, pair in REVERSE.items()}
     found = {where: effects for where, effects in found.items() if LEAK in effects}
@@ -514,25 +514,36 @@ def on_the_reverse_cycle(group: Mapping, brief: bool = False) -> list[str]:
             if (e := effects.get(metric)) and is_shown(e) and sign * e["mean"] > 0
         ]
 
+    def amounts(metric: str, where: Sequence[str]) -> str:
+        """By how much it changes a metric in each of these settings."""
+        _, _, unit, digits = EFFECTS[metric]
+        return listed([f"{each} by {size(found[each][metric], digits, unit)}" for each in where])
+
     reduced, text = settings(LEAK, -1), []
     others = [where for where in found if where not in reduced]
     start = f"On {SOURCE_NAMES[group['source']]}, the reverse cycle"
     if reduced:
-        _, _, unit, digits = EFFECTS[LEAK]
-        by = [f"{where} by {size(found[where][LEAK], digits, unit)}" for where in reduced]
-        text.append(f"{start} reduces the mean leak of z (mean) {listed(by)}.")
+        text.append(f"{start} reduces the mean leak of z (mean) {amounts(LEAK, reduced)}.")
         if set(reduced) <= set(settings(POSE_FROM_Z, -1)):
             text.append("There, z tells less of the pose, too.")
     if others:
-        where = "elsewhere" if brief and reduced else listed(others, "or")
         start = "It" if reduced else start
-        text.append(f"{start} is not shown to reduce that leak {where}.")
-    better = settings(SWAP, 1)
-    text.append(
-        f"It makes swaps better {listed(better)}."
-        if better
-        else "It is not shown to make swaps better anywhere."
-    )
+        text.append(
+            "Elsewhere, that is not shown."
+            if brief and reduced
+            else f"{start} is not shown to reduce that leak {listed(others, 'or')}."
+        )
+    better, worse = settings(SWAP, 1), settings(SWAP, -1)
+    if brief and worse and not better:
+        most = max((found[where][SWAP] for where in worse), key=lambda e: -e["mean"])
+        text.append(
+            f"It makes swaps better in none of {len(found)} settings and worse in {len(worse)}, by"
+            f" up to {size(most, 2, 'dB')}."
+        )
+        return text
+    text += [f"It makes swaps better {amounts(SWAP, better)}."] if better else []
+    text += [f"It makes swaps worse {amounts(SWAP, worse)}."] if worse else []
+    text += [] if better else ["It is not shown to make swaps better anywhere."]
     return text
 
 

@@ -244,6 +244,16 @@ def test_the_conclusion_says_where_the_reverse_cycle_reduces_the_leak_and_where_
         "Without matching, swaps are 5.0 dB (5.0–5.0) worse, and the mean of z leaks 29 points"
         " (29–29) more.",
     ]
+    add("reverse-every-step", **same | {comparison.SWAP: 4, comparison.LEAK: 11})
+    (group,) = comparison.group_runs(runs)
+    assert comparison.on_the_reverse_cycle(group)[-2:] == [
+        "It makes swaps worse beside matching (every step) by 1.00 dB (1.00–1.00).",
+        "It is not shown to make swaps better anywhere.",
+    ]
+    assert comparison.on_the_reverse_cycle(group, brief=True)[2:] == [
+        "Elsewhere, that is not shown.",
+        "It makes swaps better in none of 4 settings and worse in 1, by up to 1.00 dB (1.00–1.00).",
+    ]
     runs.append(run("published-long", 0, "sprites", **{comparison.LEAK: 98.0}))
     (group,) = comparison.group_runs(runs)
     assert (
