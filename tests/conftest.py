@@ -27,8 +27,11 @@ BUILD = Path(__file__).parents[2] / "shared" / "sprites" / "build_archive.py"
 
 LONGEST_MODULES = (  # by what they took, the longest first
     "test_smoke_report",
+    "test_own_images",
     "test_killed_pipeline",
     "test_setup",
+    "test_strangers",
+    "test_study",
     "test_killed_training",
     "test_benchmarks",
     "test_options",
