@@ -34,13 +34,13 @@ def _error(results: dict) -> list[str]:
         " misses it, or the s image hides it."
     )
     by_distance = swap.get("by_distance", {})
-    near = sum(error["identities"] for name, error in by_distance.items() if "alone" in name)
-    if near:
-        total = sum(error["identities"] for error in by_distance.values())
-        text.append(
-            f"{near} of {total} test identities differ from a training identity in one attribute"
-            " alone, so their swaps need little that is new."
-        )
+    total = sum(error["identities"] for error in by_distance.values())
+    text += [
+        f"{error['identities']} of {total} test identities differ from a training identity in the"
+        f" {name}, so their swaps need little that is new."
+        for name, error in by_distance.items()
+        if "alone" in name
+    ]
     return text
 
 

@@ -61,12 +61,11 @@ def test_the_discussion_ends_with_what_the_study_concludes(results):
 def test_identities_that_are_hardly_new_are_counted(results):
     results["swap"]["by_distance"] = {
         "skin alone": {"identities": 29},
-        "hair alone": {"identities": 10},
+        "1 attribute": {"identities": 10},
         "2 attributes": {"identities": 11},
     }
-    assert (
-        "39 of 50 test identities differ from a training identity in one" in discussion(results)[0]
-    )
+    near = "29 of 50 test identities differ from a training identity in the skin alone, so"
+    assert near in discussion(results)[0]
     del results["swap"]["by_distance"]
     assert "test identities" not in discussion(results)[0]
 
