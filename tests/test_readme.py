@@ -157,7 +157,7 @@ def timings_table(runs):
     times = {name: lambda r, name=name: f"{count(r['times'][name])} s" for name in NOTEBOOKS}
     times["02_train"] = lambda r: f"{count(r['training']['seconds'])} s (training)"
     times["training, pairs/s"] = lambda r: count(r["training"]["pairs_per_second"])
-    return table("one CPU core each", times, runs)
+    return table("notebook", times, runs)
 
 
 def stored_study():
