@@ -6,7 +6,7 @@ source. Differences between methods are paired by seed.
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -447,7 +447,7 @@ def surpassed(group: Mapping) -> list[str]:
     }
     found = by_verdict(group, forest(group)[SWAP], BASE)
     return [
-        f"{capital(split_name(group))}: {phrase}: {listed([f'“{name}”' for name in found[kind]])}."
+        f"{capital(split_name(group))}: {phrase}: {quoted(found[kind])}."
         for kind, phrase in phrases.items()
         if found[kind]
     ]
@@ -466,12 +466,12 @@ def by_verdict(
 
 def beside_rivals(group: Mapping) -> list[str]:
     """Which rivals have better or worse swaps than the method without matching, which none has."""
-    parts = []
-    for kind, entries in by_verdict(group, RIVALS, PLAIN).items():
-        names = [f"“{name}” ({shown(entry, 2)} dB)" for name, entry in entries.items()]
-        parts += [f"{VERDICT_PHRASES[kind]}: {listed(names)}"] if names else []
-    start = f"{capital(split_name(group))}: swaps of rivals, compared with “{PLAIN}”"
-    return [f"{start}, are {'; '.join(parts)}."] if parts else []
+
+    def with_differences(entries: Mapping[str, Mapping]) -> str:
+        return listed([f"“{name}” ({shown(entry, 2)} dB)" for name, entry in entries.items()])
+
+    found = by_verdict(group, RIVALS, PLAIN)
+    return _beside(group, f"swaps of rivals, compared with “{PLAIN}”", found, with_differences)
 
 
 def beside_predictors(group: Mapping) -> list[str]:
@@ -480,15 +480,23 @@ def beside_predictors(group: Mapping) -> list[str]:
     text = []
     for predictor, meaning in SIMPLE.items():
         found = by_verdict(group, trained, predictor)
-        phrases = [
-            f"{phrase}: {listed([f'“{name}”' for name in found[kind]])}"
-            for kind, phrase in VERDICT_PHRASES.items()
-            if found[kind]
-        ]
-        if phrases:
-            start = f"{capital(split_name(group))}: swaps, compared with {meaning} (“{predictor}”)"
-            text.append(f"{start}, are {'; '.join(phrases)}.")
+        text += _beside(group, f"swaps, compared with {meaning} (“{predictor}”)", found, quoted)
     return text
+
+
+def _beside(
+    group: Mapping,
+    compared: str,
+    found: Mapping[str, Mapping[str, Mapping]],
+    named: Callable[[Mapping[str, Mapping]], str],
+) -> list[str]:
+    """A sentence on what `by_verdict` found, whose methods `named` lists; none without any."""
+    parts = [f"{VERDICT_PHRASES[kind]}: {named(each)}" for kind, each in found.items() if each]
+    return [f"{capital(split_name(group))}: {compared}, are {'; '.join(parts)}."] if parts else []
+
+
+def quoted(names: Iterable[str]) -> str:
+    return listed([f"“{name}”" for name in names])
 
 
 def conclusion(group: Mapping) -> list[str]:
@@ -581,12 +589,12 @@ def search_edges(runs: Sequence[Mapping]) -> list[str]:
         if tried := searched_runs(runs, rival):
             best = METHODS[max(tried, key=tried.__getitem__)]
             if best.hp.learning_rate == max(RATES):
-                fastest.append(f"“{rival}”")
+                fastest.append(rival)
             if searched_weight(best) in (min(weights), max(weights)):
-                at_end.append(f"“{rival}”")
-    text = [f"The search chose the highest learning rate for {listed(fastest)}."] if fastest else []
+                at_end.append(rival)
+    text = [f"The search chose the highest learning rate for {quoted(fastest)}."] if fastest else []
     if at_end:
-        text.append(f"It chose the smallest or the largest weight for {listed(at_end)}.")
+        text.append(f"It chose the smallest or the largest weight for {quoted(at_end)}.")
     if text:
         text.append("Better settings of these may exist, so the study may show them too weak.")
     return text
@@ -597,8 +605,8 @@ def devices(runs: Sequence[Mapping]) -> list[str]:
     found: dict[str, list[str]] = {}
     for method in STUDIED:
         for device in sorted({run["device"] for run in runs if run["method"] == method} - {"cpu"}):
-            found.setdefault(device, []).append(f"“{method}”")
-    return [f"Trained on {device}: {listed(names)}." for device, names in found.items()]
+            found.setdefault(device, []).append(method)
+    return [f"Trained on {device}: {quoted(names)}." for device, names in found.items()]
 
 
 def split_name(group: Mapping) -> str:

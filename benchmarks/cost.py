@@ -244,7 +244,7 @@ def describe(content: dict) -> dict:
 
 
 def main() -> None:
-    parser = Parser("python -m benchmarks.cost", (__doc__ or "").partition("\n")[0])
+    parser = Parser("python -m benchmarks.cost", __doc__)
     parser.add_argument("--source", choices=SPRITE_SOURCES, default="drawn")
     parser.add_argument(
         "--turns",

@@ -127,7 +127,7 @@ def describe(result: dict) -> dict:
 
 
 def main() -> None:
-    parser = Parser("python -m benchmarks.load", (__doc__ or "").partition("\n")[0])
+    parser = Parser("python -m benchmarks.load", __doc__)
     add = parser.add_argument
     add("--turns", type=int, default=3, help="turns of each way (default: %(default)s)")
     add("--seconds", type=float, default=6.0, help="length of a turn (default: %(default)s)")

@@ -92,7 +92,7 @@ def describe(result: dict) -> dict:
 
 
 def main() -> None:
-    parser = Parser("python -m benchmarks.protocol", (__doc__ or "").partition("\n")[0])
+    parser = Parser("python -m benchmarks.protocol", __doc__)
     parser.add_argument("run", metavar="RUN", help="the folder under reports/ of a finished run")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the numbers there")
     options = parser.parse_args()

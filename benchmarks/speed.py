@@ -254,7 +254,7 @@ def describe(result: dict) -> dict:
 
 
 def main() -> None:
-    parser = Parser("python -m benchmarks.speed", (__doc__ or "").partition("\n")[0])
+    parser = Parser("python -m benchmarks.speed", __doc__)
     parser.add_argument("--source", choices=SPRITE_SOURCES, default="drawn")
     parser.add_argument(
         "--rounds", type=int, default=7, help="turns of each (default: %(default)s)"

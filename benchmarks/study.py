@@ -293,7 +293,7 @@ def make_executor(options: argparse.Namespace) -> Executor:
 
 
 def main() -> None:
-    parser = Parser("python -m benchmarks.study", (__doc__ or "").partition("\n")[0])
+    parser = Parser("python -m benchmarks.study", __doc__)
     add = parser.add_argument
     add("--sources", nargs="+", choices=SPRITE_SOURCES, default=["drawn"])
     add("--methods", nargs="+", metavar="METHOD", default=[], help="default: all of the study")

@@ -30,7 +30,7 @@ from lib.system.errors import UserError, cli_errors
 
 
 def main() -> None:
-    parser = Parser("python -m lib.commands.train", (__doc__ or "").partition("\n")[0])
+    parser = Parser("python -m lib.commands.train", __doc__)
     add = parser.add_argument
     add("run", help="the name of the run: its folder under reports/")
     add("--source", required=True, metavar="NAME", help="of data/NAME.npz")

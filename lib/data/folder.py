@@ -62,7 +62,7 @@ class Listing(NamedTuple):
     @property
     def foreign(self) -> list[str]:
         """The ignored images, which have a format that is not read."""
-        return [name for name in self.ignored if name.lower().endswith(FOREIGN)]
+        return [name for name in self.ignored if _is_foreign(name)]
 
 
 class Table(NamedTuple):
@@ -392,10 +392,15 @@ def _note_left_out(path: Path, listing: Listing) -> None:
     few = [name for name, files in listing.images.items() if 0 < len(files) < IMAGES]
     _note(path, "folders without images, left out", empty)
     _note(path, f"folders with fewer than {IMAGES} images, left out", few)
-    foreign = listing.foreign
-    _note(path, "images in other formats, left out: save them as .png to have them", foreign)
-    others = [name for name in listing.ignored if name not in foreign]
+    saved = "images in other formats, left out: save them as .png to have them"
+    _note(path, saved, listing.foreign)
+    others = [name for name in listing.ignored if not _is_foreign(name)]
     _note(path, "other files and folders, ignored", others)
+
+
+def _is_foreign(name: str) -> bool:
+    """Whether a file of this name is an image in a format that is not read."""
+    return name.lower().endswith(FOREIGN)
 
 
 def _note(path: Path, fault: str, names: list[str]) -> None:

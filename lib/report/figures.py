@@ -191,18 +191,16 @@ def interpolation_grid(grid: np.ndarray, first: np.ndarray, last: np.ndarray) ->
 
 
 def cycle_diagram(
-    forward: Sequence[np.ndarray], reverse: Sequence[np.ndarray], reversed_: bool = True
+    forward: Sequence[np.ndarray], reverse: Sequence[np.ndarray], has_reverse: bool = True
 ) -> Figure:
-    """Both cycles, drawn with real images. `reversed_` says whether the run has the reverse one.
+    """Both cycles, drawn with real images. `has_reverse` says whether the run has the reverse one.
 
     Shapes: four images (H, H, 3) each: `forward` x1, x2, decode(z1, s2), decode(z2, s1);
     `reverse` x_a, x_b, decode(z, s_a), decode(z, s_b).
     """
     figure, axes = plt.subplots(1, 2, figsize=(9, 2.1), layout="constrained")
     _draw_forward(axes[0], forward)
-    _draw_reverse(axes[1], reverse)
-    if not reversed_:
-        axes[1].set_title("reverse cycle: not in this run")
+    _draw_reverse(axes[1], reverse, "trains the encoder only" if has_reverse else "not in this run")
     return figure
 
 
@@ -226,8 +224,8 @@ def _draw_forward(ax: Axes, images: Sequence[np.ndarray]) -> None:
         ax.annotate(goal, (8.1, y), va="center")
 
 
-def _draw_reverse(ax: Axes, images: Sequence[np.ndarray]) -> None:
-    ax.set_title("reverse cycle: trains the encoder only")
+def _draw_reverse(ax: Axes, images: Sequence[np.ndarray], role: str) -> None:
+    ax.set_title(f"reverse cycle: {role}")
     _place_images(ax, images, ("$x_a$", "$x_b$"), ("$g(z, s_a)$", "$g(z, s_b)$"))
     _code(ax, "$z \\sim N(0, I)$", (3.6, 1.9), VERMILION)
     for y, s, z in ((UPPER, "$s_a$", "$z_a$"), (LOWER, "$s_b$", "$z_b$")):

@@ -9,6 +9,7 @@ from lib.report.numbers import (
     attribute_probes,
     chosen_probe,
     count,
+    excludes_zero,
     fixed,
     has_probe,
     leak_shares,
@@ -364,7 +365,7 @@ def _judge_on_decoded(judge: dict) -> list[str]:
 
     low, high = (100 * end for end in judge["swap_less_reconstruction"]["ci95"])
     difference = fixed(100 * judge["swap_less_reconstruction"]["identity"])
-    certain = "" if low > 0 or high < 0 else ", so neither is shown to be higher"
+    certain = "" if excludes_zero((low, high)) else ", so neither is shown to be higher"
     return [
         f"In true images that are as blurred as swaps, it recognises {accuracies('blurred')}.",
         f"In reconstructions of training identities, it recognises"

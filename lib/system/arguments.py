@@ -10,8 +10,10 @@ from lib.system.errors import did_you_mean
 class Parser(argparse.ArgumentParser):
     """Without abbreviated options, which a later option of the same start would break."""
 
-    def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
-        super().__init__(prog, description=description, epilog=epilog, allow_abbrev=False)
+    def __init__(self, prog: str, description: str | None, epilog: str | None = None) -> None:
+        """Of a description, such as the docstring of a module, the first line is shown."""
+        summary = (description or "").partition("\n")[0]
+        super().__init__(prog, description=summary, epilog=epilog, allow_abbrev=False)
 
     def parse_args(
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
