@@ -29,8 +29,10 @@ from lib.system.errors import UserError
 from lib.system.optimizers import Adam
 
 CHUNK = 500  # images decoded or compared at once
+FEW_PAIRS = 10  # pairs of images for each swap; if there are no more, all are looked at
 EMPTY_DRAWS = 100  # in a row, after which there is no swap
-SSIM_IMAGES = 1_000  # images of which the structural similarity is taken
+SSIM_IMAGES = 1_000  # images of which the structural similarity is taken, as `affordable` says
+LARGE = 64  # pixels of a side; of larger images there are fewer swaps
 MONITORED_SWAPS = 500  # at most; a fifth of hp.swap_samples in a small run
 CODE_RATE = 0.05  # of Adam, for the best codes of an image
 CODE_STEPS = 1_000  # at most
@@ -68,29 +70,53 @@ def sample_swaps(
 ) -> Swaps:
     """n swaps of different identities and poses among the images with indices `split`.
 
-    z comes from the images `z_split`, if given.
+    z comes from the images `z_split`, if given. Of few images, each swap comes once at most, so
+    there may be fewer than n.
+
+    Raises: UserError where there is none.
     """
     rng = np.random.default_rng(seed)
     z_split = split if z_split is None else z_split
     if dataset.has_truth:
         split, z_split = map(dataset.of_known_pose, (split, z_split))
-    left = EMPTY_DRAWS if len(split) and len(z_split) else 0
+    if len(split) * len(z_split) <= FEW_PAIRS * n:
+        pairs = np.stack(np.meshgrid(split, z_split), axis=-1).reshape(-1, 2)
+        found = _valid_swaps(dataset, *rng.permutation(pairs).T)
+        if len(found.target) == 0:
+            raise _no_swaps()
+        return found.first(n)
+    left = EMPTY_DRAWS
     found = Swaps(*np.empty((3, 0), np.int64))
     while len(found.target) < n:
         if left == 0:
-            raise UserError(
-                "no two images can be swapped in a part of the data: give more identities, or more"
-                " poses that they share"
-            )
-        a, b = rng.choice(split, size=2 * n), rng.choice(z_split, size=2 * n)
-        target = dataset.image_at(dataset.character[a], dataset.pose[b])
-        kept = dataset.identity[a] != dataset.identity[b]
-        if dataset.has_truth:
-            kept &= (dataset.pose[a] != dataset.pose[b]) & (target != UNKNOWN)
-        left = EMPTY_DRAWS if kept.any() else left - 1
-        drawn = (index[kept] for index in (a, b, target))
+            raise _no_swaps()
+        drawn = _valid_swaps(
+            dataset, rng.choice(split, size=2 * n), rng.choice(z_split, size=2 * n)
+        )
+        left = EMPTY_DRAWS if len(drawn.target) else left - 1
         found = Swaps(*map(np.append, found, drawn))
     return found.first(n)
+
+
+def _valid_swaps(dataset: ImageSet, s_image: np.ndarray, z_image: np.ndarray) -> Swaps:
+    """The swaps of different identities; where poses are known, of different ones, with a truth."""
+    target = dataset.image_at(dataset.character[s_image], dataset.pose[z_image])
+    valid = dataset.identity[s_image] != dataset.identity[z_image]
+    if dataset.has_truth:
+        valid &= (dataset.pose[s_image] != dataset.pose[z_image]) & (target != UNKNOWN)
+    return Swaps(s_image[valid], z_image[valid], target[valid])
+
+
+def _no_swaps() -> UserError:
+    return UserError(
+        "no two images can be swapped in a part of the data: give more identities, or more poses"
+        " that they share"
+    )
+
+
+def affordable(n: int, dataset: ImageSet) -> int:
+    """n images, or fewer large ones, which have about as many pixels as n of LARGE x LARGE."""
+    return max(1, round(n * min(1.0, (LARGE / dataset.size) ** 2)))
 
 
 def reconstruction_swaps(split: np.ndarray, n: int, seed: int) -> Swaps:
@@ -106,7 +132,7 @@ def validation_swaps(
 
     Without known poses, there are reconstructions alone.
     """
-    n = min(MONITORED_SWAPS, hp.swap_samples // 5)
+    n = affordable(min(MONITORED_SWAPS, hp.swap_samples // 5), dataset)
     watched = {"validation_reconstruction": reconstruction_swaps(validation, n, seed)}
     if dataset.has_truth:
         watched = {"validation_swap": sample_swaps(dataset, validation, n, seed), **watched}
@@ -222,7 +248,7 @@ def swap_scores(
     """The score of predicted swaps, and their `image_errors` (n, 3).
 
     The score is `summarize` with `ci95`, the 95 % interval of the MSE over both clusters of a swap,
-    and with `ssim`, the mean over the first SSIM_IMAGES swaps.
+    and with `ssim`, the mean over the first swaps.
 
     Source: SSIM, Wang et al. (IEEE TIP 2004); 1 is equal.
     """
@@ -230,7 +256,7 @@ def swap_scores(
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     errors = errors_in_chunks(dataset, swaps, predict)
-    first = slice(0, SSIM_IMAGES)
+    first = slice(0, affordable(SSIM_IMAGES, dataset))
     shown = predict(first).contiguous(memory_format=torch.channels_last)
     true = to_float(dataset.images[swaps.target[first]])
     ssim = float(structural_similarity_index_measure(shown, true, data_range=1.0))

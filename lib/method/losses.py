@@ -82,7 +82,8 @@ def reverse_cycle_loss(model: CycleVAE, x_a: Tensor, x_b: Tensor, z: Tensor) -> 
     Returns: the L1 distance, summed over Z, a mean over the batch.
     Source: equation 2, and the authors' training.py.
     """
+    both = torch.cat([x_a, x_b])  # one pass over both takes less time than two, above all on a GPU
     with torch.no_grad():
-        images = [model.decoder(z, model.encoder(x).s) for x in (x_a, x_b)]
-    z_a, z_b = (model.encoder(image).z_mu for image in images)
+        images = model.decoder(z.repeat(2, 1), model.encoder(both).s)
+    z_a, z_b = model.encoder(images).z_mu.chunk(2)
     return (z_a - z_b).abs().sum(dim=1).mean()

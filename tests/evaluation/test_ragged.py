@@ -15,6 +15,7 @@ from lib.evaluation.swaps import (
     SEVERAL,
     Swaps,
     errors_in_chunks,
+    affordable,
     sample_swaps,
     several_s_images,
     true_images,
@@ -42,11 +43,13 @@ def ragged(characters=14, unknown=0.0, seed=0, side=8, least=1):
 
 
 @pytest.mark.parametrize("unknown", [0.0, 0.4])
-def test_swaps_of_ragged_characters_have_a_true_image(unknown):
+@pytest.mark.parametrize("looks_at_all", [True, False])
+def test_swaps_of_ragged_characters_have_a_true_image(unknown, looks_at_all, monkeypatch):
+    if not looks_at_all:
+        monkeypatch.setattr("lib.evaluation.swaps.FEW_PAIRS", 0)
     data = ragged(unknown=unknown)
     split = np.flatnonzero(np.random.default_rng(1).random(len(data.images)) < 0.7)
     swaps = sample_swaps(data, split, 30_000, seed=0)
-    assert all(len(part) == 30_000 for part in swaps)
     assert np.isin(swaps.s_image, split).all() and np.isin(swaps.z_image, split).all()
     assert (data.identity[swaps.s_image] != data.identity[swaps.z_image]).all()
     assert (swaps.target != UNKNOWN).all()
@@ -66,7 +69,27 @@ def test_swaps_of_ragged_characters_have_a_true_image(unknown):
         and data.pose[a] != data.pose[b]
         and (int(data.character[a]), int(data.pose[b])) in cells
     }
-    assert set(zip(swaps.s_image.tolist(), swaps.z_image.tolist(), strict=True)) == possible
+    drawn = list(zip(*map(np.ndarray.tolist, swaps[:2]), strict=True))
+    assert set(drawn) == possible
+    assert len(swaps.target) == (len(possible) if looks_at_all else 30_000)
+
+
+def test_few_images_give_each_swap_once_in_an_order_that_the_seed_draws():
+    data = ragged()
+    split = np.arange(len(data.images))
+    all_swaps, again, other = (sample_swaps(data, split, 30_000, seed) for seed in (0, 0, 1))
+    first = sample_swaps(data, split, len(split) ** 2 // 10 + 1, seed=0)
+    assert 0 < len(first.target) < len(all_swaps.target)
+    for found, expected in zip(first, all_swaps, strict=True):
+        np.testing.assert_array_equal(found, expected[: len(found)])
+    assert (all_swaps.s_image == again.s_image).all()
+    assert (all_swaps.s_image != other.s_image).any()
+
+
+@pytest.mark.parametrize("side, expected", [(16, 1_000), (64, 1_000), (128, 250), (256, 62)])
+def test_large_images_have_fewer_swaps(side, expected):
+    assert affordable(1_000, ragged(characters=2, side=side)) == expected
+    assert affordable(1, ragged(characters=2, side=side)) == 1
 
 
 def test_swaps_without_poses_have_no_true_image():
