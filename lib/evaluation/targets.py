@@ -27,8 +27,13 @@ def pose_targets(dataset: ImageSet) -> dict[str, np.ndarray]:
 
 
 def probe_targets(dataset: ImageSet) -> dict[str, np.ndarray]:
-    """(N,) int64 for character, identity, every attribute, and all `pose_targets`."""
+    """(N,) int64 for character, identity, every attribute, and all `pose_targets`.
+
+    Without twins, each character is an identity, and there is no target "character".
+    """
     names = {"character": dataset.character, "identity": dataset.identity}
+    if dataset.n_characters == dataset.n_identities:
+        del names["character"]
     return {**names, **attribute_targets(dataset), **pose_targets(dataset)}
 
 

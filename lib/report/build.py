@@ -11,6 +11,7 @@ from lib.report.discussion import discussion
 from lib.report.results import origin, read_results
 from lib.report.summary import abstract, failures, headline
 from lib.report.tables import report_numbers, report_tables
+from lib.report.words import reword
 from lib.system.errors import UserError
 from lib.system.files import atomic_write, read_json, write_json
 from lib.system.paths import BENCHMARKS, ROOT, run_dir
@@ -92,7 +93,9 @@ def _typeset(folder: Path, results: dict, hidden: Sequence[str] = ()) -> bytes:
     strings = {
         "tables": report_tables(results),
         "numbers": report_numbers(results),
-        "descriptions": DESCRIPTIONS,
+        "descriptions": {
+            name: reword(text, results["data"]["words"]) for name, text in DESCRIPTIONS.items()
+        },
         "hidden": list(hidden),
     }
     text, formatted = folder / "report.typ", folder / "report.json"

@@ -134,7 +134,7 @@ def agreement_figure(psnrs: Sequence[float], right: dict[str, Sequence[float]]) 
     ax.set(
         xlabel="PSNR of a tenth of the swaps, dB", ylabel="accuracy of the judge, %", ylim=(0, 103)
     )
-    ax.legend(loc="lower right")
+    ax.legend(ncols=len(right), loc="upper center", bbox_to_anchor=(0.5, 1.16))
     return figure
 
 

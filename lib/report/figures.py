@@ -131,17 +131,21 @@ def shown_images(dataset: ImageSet, index: np.ndarray) -> np.ndarray:
 
 
 def swap_grid(
-    top: np.ndarray, left: np.ndarray, swaps: np.ndarray, truth: np.ndarray | None
+    top: np.ndarray,
+    left: np.ndarray,
+    swaps: np.ndarray,
+    truth: np.ndarray | None,
+    character: str = "character",
 ) -> Figure:
     """Style transfer, with the s images on top and the z images on the left.
 
-    The true images stand beside it, if they are known.
+    The true images stand beside it, if they are known. `character` is what the source calls one.
 
     Shapes: `top` (C, H, H, 3), `left` (R, H, H, 3), `swaps` and `truth` (R, C, H, H, 3).
     """
     panels = [(swaps, "decoded from (z, s)", "s from the top row, z from the left column")]
     if truth is not None:
-        panels.append((truth, "true images", "character of the top row, pose of the left column"))
+        panels.append((truth, "true images", f"{character} of the top row, pose of the left column"))
     size = 5.5 * len(panels), 6.1
     figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)
     for ax, (images, name, sources) in zip(axes.flat, panels, strict=True):
@@ -170,8 +174,12 @@ def method_grid(inputs: Mapping[str, np.ndarray], swaps: Mapping[str, np.ndarray
     return figure
 
 
-def interpolation_grid(grid: np.ndarray, first: np.ndarray, last: np.ndarray) -> Figure:
+def interpolation_grid(
+    grid: np.ndarray, first: np.ndarray, last: np.ndarray, image: str = "sprite"
+) -> Figure:
     """Interpolation of s from left to right and of z downwards, beside two decoded corners.
+
+    `image` is what the source calls one.
 
     Shapes: `grid` (8, 8, H, H, 3); `first` and `last` (H, H, 3).
     """
@@ -185,8 +193,8 @@ def interpolation_grid(grid: np.ndarray, first: np.ndarray, last: np.ndarray) ->
         _show(ax, image[None, None])
         ax.set_title(name, fontsize=8)
     _show(axes[1], grid)
-    axes[1].set_xlabel("s: left sprite \u2192 right sprite", fontsize=13)
-    axes[1].set_ylabel("z: right sprite \u2190 left sprite", fontsize=13)  # reads upwards
+    axes[1].set_xlabel(f"s: left {image} \u2192 right {image}", fontsize=13)
+    axes[1].set_ylabel(f"z: right {image} \u2190 left {image}", fontsize=13)  # reads upwards
     return figure
 
 

@@ -331,9 +331,10 @@ def judge_finding(judge: dict) -> list[str]:
             f"In reconstructions of training images, it does so in {percent(kind)} %.",
             *_weak_attributes(judge),
         ]
+    kind = "An attribute classifier" if _judged_attributes(judge) else "A classifier"
     return [
-        "An attribute classifier trained on true images (the judge) recognises the identity"
-        f"{_without(judge)} in {both('identity')}.",
+        f"{kind} trained on true images (the judge) recognises the identity{_without(judge)} in"
+        f" {both('identity')}.",
         f"It recognises the pose within tolerance ({judge['tolerance_pixels']} pixels) in"
         f" {both('pose_within_tolerance')}.",
         f"It recognises identity and pose in {both('both')}.",
@@ -375,17 +376,19 @@ def _judge_on_decoded(judge: dict) -> list[str]:
     ]
 
 
+def _judged_attributes(judge: dict) -> list[str]:
+    others = ("identity", "pose", "both", "pose_within_tolerance")
+    return [name for name in judge["ceilings"] if name not in others]
+
+
 def _judge_limit(judge: dict) -> str:
-    skipped = ("identity", "both", "pose_within_tolerance")
-    ceilings = {name: value for name, value in judge["ceilings"].items() if name not in skipped}
-    short = {name: ceiling - judge["truth"][name] for name, ceiling in ceilings.items()}
+    attributes, truth = _judged_attributes(judge), judge["truth"]
+    short = {name: judge["ceilings"][name] - truth[name] for name in (*attributes, "pose")}
     worst = max(short, key=short.get)
     exact = "exact pose" if worst == "pose" else plain(worst)
     if short[worst] < JUDGE:
-        return (
-            "On true images, its accuracy is within one point of the ceiling for every attribute"
-            " and the exact pose."
-        )
+        kinds = "every attribute and the exact pose" if attributes else "the exact pose"
+        return f"On true images, its accuracy is within one point of the ceiling for {kinds}."
     return (
         f"On true images, its accuracy for the {exact} is {percent(short[worst])} points below the"
         " ceiling. It may therefore score swaps too low there."
@@ -520,6 +523,8 @@ def protocol_finding(protocols: dict[str, dict]) -> list[str]:
             return f"Our {target} probe on s is no evidence."
         return f"Our {target} probe on s reaches {percent(s[target])} %{note}."
 
+    # without twins, an identity is a character
+    first, *others = [name for name in ("character", "identity") if name in s]
     return [
         f"Under the published protocol, for {s['published']['epochs']} epochs on"
         f" {count(s['published']['images'])} images, character accuracy is"
@@ -527,8 +532,8 @@ def protocol_finding(protocols: dict[str, dict]) -> list[str]:
         f" {percent(z['published']['accuracy'])} % from z.",
         "Over all images, equal ones with different labels limit character accuracy to"
         f" {percent(s['ceiling'])} %; in one test part, chance moves it a little.",
-        ours("character", f" on {s['split']} (ceiling {percent(s['character_ceiling'])} %)"),
-        ours("identity"),
+        ours(first, f" on {s['split']} (ceiling {percent(s['character_ceiling'])} %)"),
+        *(ours(target) for target in others),
         f"The best test cross-entropy of the published z probe is {fixed(loss, 3)} nats; a uniform"
         f" guess has {fixed(guess, 3)}.",
         "That probe learned something that holds on test images."

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 
 WORDS = {"character": "character", "sprite": "image", "outfit": "cluster"}  # fields of Attribution
 
+SPRITES = ("2D Sprites", "drawn sprites")  # these sources
+
 
 def reword(text: str, words: Mapping[str, str]) -> str:
     """`text` with the words of an `Attribution`, in the singular and the plural.
 
     Code stays as it is: what stands between backticks or in the address of a link. So does a
-    sentence about 2D Sprites.
+    sentence about 2D Sprites or drawn sprites.
     """
     changed = {old: words[field] for old, field in WORDS.items() if words[field] != old}
     if not changed:
@@ -25,7 +27,7 @@ def reword(text: str, words: Mapping[str, str]) -> str:
     parts = re.split(r"((?<=[.!?])\s+|\n\n)", text)  # sentences, and what lies between them
     return "".join(
         part
-        if "2D Sprites" in part
+        if any(name in part for name in SPRITES)
         else re.sub(rf"{code}|\b({names})\b", lambda m: forms.get(m[1], m[0]), part)
         for part in parts
     )
