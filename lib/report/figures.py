@@ -145,7 +145,8 @@ def swap_grid(
     """
     panels = [(swaps, "decoded from (z, s)", "s from the top row, z from the left column")]
     if truth is not None:
-        panels.append((truth, "true images", f"{character} of the top row, pose of the left column"))
+        sources = f"{character} of the top row, pose of the left column"
+        panels.append((truth, "true images", sources))
     size = 5.5 * len(panels), 6.1
     figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)
     for ax, (images, name, sources) in zip(axes.flat, panels, strict=True):

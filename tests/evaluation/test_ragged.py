@@ -14,8 +14,8 @@ from lib.evaluation.probes import fit_all
 from lib.evaluation.swaps import (
     SEVERAL,
     Swaps,
-    errors_in_chunks,
     affordable,
+    errors_in_chunks,
     sample_swaps,
     several_s_images,
     true_images,

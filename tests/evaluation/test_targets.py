@@ -16,6 +16,7 @@ from lib.evaluation.targets import (
     unseen_cells,
     unseen_poses,
 )
+from tests.image_sets import made_up
 
 
 def test_targets_are_those_of_the_sprites(few_sprites):
@@ -79,6 +80,13 @@ def test_no_probe_is_tested_on_an_image_it_was_trained_on(few_sprites):
         train, validation, test = (set(few_sprites.distinct[part]) for part in parts.values())
         assert test and not train & test and not train & validation and not validation & test
     assert set(IDENTITY_TARGETS) < set(probe_targets(few_sprites))
+
+
+def test_without_twins_a_character_is_an_identity_and_is_not_named_twice():
+    alone, twins = made_up([[0, 1]] * 3), made_up([[0, 1]] * 3, [[1, 2], [1, 3], [4, 5]])
+    assert list(probe_targets(alone)) == ["identity", "pose"]
+    assert list(probe_targets(twins)) == ["character", "identity", "pose"]
+    assert twins.n_identities == 2
 
 
 def test_a_probe_of_cells_has_seen_each_identity_and_each_pose_but_never_both(few_sprites):

@@ -272,6 +272,16 @@ def test_a_weak_correlation_is_called_so(value, verb):
     )
 
 
+def test_a_judge_without_attributes_is_not_said_to_have_any():
+    known = judge()
+    for part in ("ceilings", "baseline", "truth", "swap"):
+        known[part] = {name: v for name, v in known[part].items() if name not in ("skin", "weapon")}
+    text = joined(findings.judge_finding(known | {"hidden": []}))
+    assert text.startswith("A classifier trained on true images (the judge) recognises")
+    assert "within one point of the ceiling for the exact pose." in text
+    assert "attribute" not in text and joined(findings.judge_finding(judge())).count("ttribute")
+
+
 def test_a_published_probe_worse_than_a_guess_is_reported():
     ours = {"character": 0.5, "identity": None, "ceiling": 0.737, "character_ceiling": 0.757}
     ours |= {"split": "unseen poses"}
@@ -285,6 +295,14 @@ def test_a_published_probe_worse_than_a_guess_is_reported():
         assert "67.0 % from s and 0.2 % from z" in text and "character accuracy to 73.7 %" in text
         assert "character probe on s reaches 50.0 % on unseen poses (ceiling 75.7 %)" in text
         assert "Our identity probe on s is no evidence." in text
+
+
+def test_without_twins_there_is_one_probe_of_the_identity():
+    published = {"accuracy": 0.67, "cross_entropy": 1.0, "uniform": 6.51, "epochs": 3, "images": 90}
+    code = {"published": published, "identity": 0.5, "ceiling": 1, "character_ceiling": 0.757}
+    text = joined(findings.protocol_finding({"s": {**code, "split": "unseen poses"}, "z": code}))
+    assert "Our identity probe on s reaches 50.0 % on unseen poses (ceiling 75.7 %)." in text
+    assert text.count("Our ") == 1
 
 
 def test_blocks_name_the_factors_that_the_other_code_explains():

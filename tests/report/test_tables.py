@@ -43,3 +43,23 @@ def test_every_table_of_the_report_has_full_rows_of_strings(committed):
 
 def test_a_table_in_markdown():
     assert tables.markdown(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "columns"),
+    [
+        (
+            {"character": 0.9, "identity": 0.8, "by_attributes": None},
+            {"ours": "90.0", "identity": "80.0", "identity, by attributes": numbers.NO_EVIDENCE},
+        ),
+        ({"character": 0.9, "identity": 0.8}, {"ours": "90.0", "identity": "80.0"}),
+        ({"identity": None}, {"ours": numbers.NO_EVIDENCE}),
+    ],
+)
+def test_the_published_protocol_stands_beside_the_probes_that_a_source_has(accuracies, columns):
+    published = {"accuracy": 0.5, "cross_entropy": 1.0, "uniform": 2.0}
+    code = {"published": published, "ceiling": 0.99, "character_ceiling": 0.98, **accuracies}
+    head, rows = tables.protocols({"s": code, "z": code})
+    assert head[4:] == ["ours", "our ceiling", *list(columns)[1:]]
+    for row in rows:
+        assert {name: row[head.index(name)] for name in columns} == columns

@@ -15,6 +15,7 @@ DIGITS = {"character": "digit", "image": "image", "cluster": "identity"}
             "Sprites. In 2D Sprites, sprites\nare so. Sprites",
             "Images. In 2D Sprites, sprites\nare so. Images",
         ),
+        ("Swaps of drawn sprites. Other sprites", "Swaps of drawn sprites. Other images"),
         ("outfits and an outfit", "identities and an identity"),
         ("`match_characters` and `character`", "`match_characters` and `character`"),
         ("[the character](../lib/character.py)", "[the digit](../lib/character.py)"),
