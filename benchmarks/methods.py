@@ -93,14 +93,14 @@ METHODS: dict[str, Method] = {
     LONGEST: Method(
         f"“published” on {count(PUBLISHED_IMAGES)} images",
         preset="paper",
-        reference=None,
+        reference="published",
         images=PUBLISHED_IMAGES,
     ),
     LONGEST_FORWARD: Method(
         f"“published-forward” on {count(PUBLISHED_IMAGES)} images",
         {"reverse_weight": 0.0},
         preset="paper",
-        reference=None,
+        reference="published-forward",
         images=PUBLISHED_IMAGES,
     ),
     "mlvae": Method("ML-VAE (Bouchacourt et al., 2018)", SAMPLED_S, "mlvae"),

@@ -219,7 +219,10 @@ class HParams:
     )
 
     swap_samples: int = setting(
-        10_000, "swaps compared with the true images, per split", low=100, high=10**6
+        10_000,
+        "swaps compared with the true images, per split; fewer of large images",
+        low=100,
+        high=10**6,
     )
     probe_images: int = setting(
         20_000,

@@ -42,7 +42,8 @@ def levels(method, differences, metric=comparison.SWAP, source="drawn"):
             (1.0, -1.0, 0.3),
             "It is not shown that “long” and “fast” differ: 0.10 dB (-2.42 to 2.62).",
         ),
-        ((1.0,), "One pair of runs says nothing about its difference to “fast”."),
+        ((1.0,), "Fewer than 3 pairs of runs do not test its difference to “fast”."),
+        ((1.0, 1.1), "Fewer than 3 pairs of runs do not test its difference to “fast”."),
     ],
 )
 def test_differences_are_paired_by_seed(differences, sentence):
@@ -254,12 +255,26 @@ def test_the_conclusion_says_where_the_reverse_cycle_reduces_the_leak_and_where_
         "Elsewhere, that is not shown.",
         "It makes swaps better in none of 4 settings and worse in 1, by up to 1.00 dB (1.00–1.00).",
     ]
-    runs.append(run("published-long", 0, "sprites", **{comparison.LEAK: 98.0}))
+    add("published-long", **same | {comparison.LEAK: 70})
     (group,) = comparison.group_runs(runs)
     assert (
-        "On 10 times as many images, the published method leaks 98 % (one training) instead of 49"
-        " %, in spite of its reverse cycle." in comparison.conclusion(group)
+        "On 10 times as many images, the mean of z of the published method leaks 95 % instead of 49"
+        " %, 46 points (46–46) more, in spite of its reverse cycle." in comparison.conclusion(group)
     )
+    fewer = [each for each in runs if (each["method"], each["seed"]) != ("published-long", 2)]
+    (group,) = comparison.group_runs(fewer)
+    assert not any("On 10 times" in sentence for sentence in comparison.conclusion(group))
+    add("published-forward-long", **same | {comparison.LEAK: 73})
+    (group,) = comparison.group_runs(runs)
+    assert "with 10 % of the published training by 3.0" in comparison.conclusion(group)[0]
+    for seed, leak, trainings in ((1, 98, "2 trainings are"), (2, 93, "one training is")):
+        runs = [each for each in runs if each["seed"] != seed or "forward-l" not in each["method"]]
+        text = comparison.conclusion(comparison.group_runs(runs)[0])
+        assert "with 10 %" not in text[0]
+        assert (
+            f"Without the reverse cycle, it leaks {leak} % there; {trainings} too few to test"
+            " whether the cycle changes that." in text
+        )
     nothing = [each for each in runs if each["method"] in ("ours", "unmatched")]
     assert comparison.on_the_reverse_cycle(comparison.group_runs(nothing)[0]) == []
 

@@ -125,7 +125,7 @@ def test_a_search_covers_rates_and_weights_and_reads_validation_alone():
     rates = {(method.hp.learning_rate, method.hp.kl_weight) for method in found[:9]}
     assert len(rates) == 9 and {method.weight for method in found[9:]} == {1.0, 10.0, 100.0}
     by_default = methods.chosen_methods([], [])
-    assert set(methods.STUDIED) - set(by_default) == {methods.LONGEST, methods.ON_GPU}
+    assert set(methods.STUDIED) - set(by_default) == set(methods.ONLY_NAMED)
     with pytest.raises(UserError, match="there is no method 'mlva'"):
         methods.chosen_methods(["mlva"], [])
     with pytest.raises(UserError, match="'fast' has no search"):
