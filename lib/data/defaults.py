@@ -40,9 +40,10 @@ def _choices(dataset: ImageSet, train: np.ndarray, hp: HParams) -> list[tuple[st
     if (images[images > 0] >= hp.group_size).mean() < ABLE:
         few = f"over {100 - 100 * ABLE:.0f} % of the training groups have fewer images"
         found.append(("group_size", FEWEST, few))
-    if dataset.size > DENSE_SIZE and hp.architecture == "dense":
+    if dataset.size > DENSE_SIZE and hp.architecture != "published":
         large = f"the images have more than {DENSE_SIZE}x{DENSE_SIZE} pixels"
-        found.append(("architecture", "conv", large))
+        fewer = affordable(hp.images_seen, dataset.size)
+        found += [("architecture", "conv", large), ("images_seen", fewer, large)]
     if dataset.source in DIGIT_SOURCES:
         paper = f"the paper has {CODE_SIZE} for MNIST"
         found += [("z_dim", CODE_SIZE, paper), ("s_dim", CODE_SIZE, paper)]
@@ -51,6 +52,14 @@ def _choices(dataset: ImageSet, train: np.ndarray, hp: HParams) -> list[tuple[st
     if black_share(dataset.images[train]) < BLACK:
         found.append(("background_level", 0.0, "the images have no black background"))
     return found
+
+
+def affordable(n: int, size: int) -> int:
+    """n images, or fewer large ones, which have about as many pixels as n of 64x64.
+
+    So a training and an evaluation of large images take about as long.
+    """
+    return max(1, round(n * min(1.0, (DENSE_SIZE / size) ** 2)))
 
 
 def black_share(images: np.ndarray) -> float:

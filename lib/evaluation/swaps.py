@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lib.config import HParams
+from lib.data.defaults import affordable
 from lib.data.image_set import UNKNOWN, ImageSet
 from lib.data.images import to_float
 from lib.data.sources import exchanged_images
@@ -32,7 +33,6 @@ CHUNK = 500  # images decoded or compared at once
 FEW_PAIRS = 10  # pairs of images for each swap; if there are no more, all are looked at
 EMPTY_DRAWS = 100  # in a row, after which there is no swap
 SSIM_IMAGES = 1_000  # images of which the structural similarity is taken, as `affordable` says
-LARGE = 64  # pixels of a side; of larger images there are fewer swaps
 MONITORED_SWAPS = 500  # at most; a fifth of hp.swap_samples in a small run
 CODE_RATE = 0.05  # of Adam, for the best codes of an image
 CODE_STEPS = 1_000  # at most
@@ -114,11 +114,6 @@ def _no_swaps() -> UserError:
     )
 
 
-def affordable(n: int, dataset: ImageSet) -> int:
-    """n images, or fewer large ones, which have about as many pixels as n of LARGE x LARGE."""
-    return max(1, round(n * min(1.0, (LARGE / dataset.size) ** 2)))
-
-
 def reconstruction_swaps(split: np.ndarray, n: int, seed: int) -> Swaps:
     """n images of a split, each with its own s and z."""
     chosen = np.random.default_rng(seed).choice(split, size=min(n, len(split)), replace=False)
@@ -132,7 +127,7 @@ def validation_swaps(
 
     Without known poses, there are reconstructions alone.
     """
-    n = affordable(min(MONITORED_SWAPS, hp.swap_samples // 5), dataset)
+    n = affordable(min(MONITORED_SWAPS, hp.swap_samples // 5), dataset.size)
     watched = {"validation_reconstruction": reconstruction_swaps(validation, n, seed)}
     if dataset.has_truth:
         watched = {"validation_swap": sample_swaps(dataset, validation, n, seed), **watched}
@@ -256,7 +251,7 @@ def swap_scores(
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     errors = errors_in_chunks(dataset, swaps, predict)
-    first = slice(0, affordable(SSIM_IMAGES, dataset))
+    first = slice(0, affordable(SSIM_IMAGES, dataset.size))
     shown = predict(first).contiguous(memory_format=torch.channels_last)
     true = to_float(dataset.images[swaps.target[first]])
     ssim = float(structural_similarity_index_measure(shown, true, data_range=1.0))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib.config import make_hparams
-from lib.data.defaults import hparams_for
+from lib.data.defaults import affordable, hparams_for
 from lib.data.image_set import UNKNOWN, Attribution, ImageSet, distinct_images
 
 
@@ -46,7 +46,8 @@ def test_sprites_keep_the_preset(few_sprites):
     ("kind", "expected"),
     [
         (dict(size=64), {}),
-        (dict(size=65), {"architecture": "conv"}),
+        (dict(size=65), {"architecture": "conv", "images_seen": 1_163_361}),
+        (dict(size=128), {"architecture": "conv", "images_seen": 300_000}),
         (dict(poses=False), {"match_from": 1.0}),
         (dict(images=4), {}),
         (dict(images=3), {"group_size": 2}),
@@ -61,8 +62,15 @@ def test_each_setting_follows_from_its_cause_alone(kind, expected):
 def test_what_the_user_sets_stays():
     dataset = image_set(size=80, images=3, poses=False, level=255)
     chosen = dict(architecture="dense", match_from=0.0, group_size=4, background_level=0.1)
+    chosen |= dict(images_seen=64_000)
     assert changed(dataset, **chosen) == {}
 
 
 def test_the_published_preset_keeps_its_networks(few_sprites):
     assert "architecture" not in changed(image_set(size=100), "paper")
+
+
+@pytest.mark.parametrize(("side", "expected"), [(16, 1_000), (64, 1_000), (128, 250), (256, 62)])
+def test_of_large_images_fewer_are_affordable(side, expected):
+    assert affordable(1_000, side) == expected
+    assert affordable(1, side) == 1
