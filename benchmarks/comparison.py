@@ -82,6 +82,7 @@ PUBLISHED, LONGER = (
     f"with {100 * images / make_hparams('paper').images_seen:.0f} % of the published training"
     for images in (STUDY_IMAGES, PUBLISHED_IMAGES)
 )
+TIMES_LONGER = f"On {PUBLISHED_IMAGES // STUDY_IMAGES} times as many images"
 # what a reverse cycle may change: the metric, its name, how a rise and a fall read, unit and digits
 EFFECTS = {
     SWAP: ("swaps", ("improves", "worsens"), "dB", 2),
@@ -357,7 +358,7 @@ def compare(runs: Sequence[Mapping], groups: Sequence[Mapping]) -> dict[str, obj
     claims = claim_rows(groups)
     main = next((group for group in groups if group["source"] == "sprites"), groups[0])
     return {
-        "brief": on_the_reverse_cycle(main, brief=True),
+        "brief": brief_answer(main),
         "conclusion": conclusion(main),
         "methods": {
             "caption": "The methods.",
@@ -509,71 +510,93 @@ def conclusion(group: Mapping) -> list[str]:
     return [*on_the_reverse_cycle(group), *_with_more_images(group), *_of_matching(group)]
 
 
-def on_the_reverse_cycle(group: Mapping, brief: bool = False) -> list[str]:
-    """Where it reduces the leak of z, where that is not shown, and where it makes swaps better.
-
-    `brief` names only those in which it does, for an abstract.
-    """
-    found = {where: _tested_effects(group, *pair) for where, pair in REVERSE.items()}
-    found = {where: effects for where, effects in found.items() if LEAK in effects}
+def on_the_reverse_cycle(group: Mapping) -> list[str]:
+    """Where it reduces the leak of z, where that is not shown, and where it makes swaps better."""
+    found = _reverse_effects(group)
     if not found:
         return []
-
-    def settings(metric: str, sign: int) -> list[str]:
-        """Where the reverse cycle is shown to change a metric in this direction."""
-        return [
-            where
-            for where, effects in found.items()
-            if (e := effects.get(metric)) and is_shown(e) and sign * e["mean"] > 0
-        ]
-
-    def amounts(metric: str, where: Sequence[str]) -> str:
-        """By how much it changes a metric in each of these settings."""
-        _, _, unit, digits = EFFECTS[metric]
-        return listed([f"{each} by {size(found[each][metric], digits, unit)}" for each in where])
-
-    reduced, text = settings(LEAK, -1), []
+    reduced, text = _shown_settings(found, LEAK, -1), []
     others = [where for where in found if where not in reduced]
     start = f"On {SOURCE_NAMES[group['source']]}, the reverse cycle"
     if reduced:
-        text.append(f"{start} reduces the mean leak of z (mean) {amounts(LEAK, reduced)}.")
-        if set(reduced) <= set(settings(POSE_FROM_Z, -1)):
+        text.append(f"{start} reduces the mean leak of z (mean) {_amounts(found, LEAK, reduced)}.")
+        if set(reduced) <= set(_shown_settings(found, POSE_FROM_Z, -1)):
             text.append("There, z tells less of the pose, too.")
     if others:
         start = "It" if reduced else start
-        text.append(
-            "Elsewhere, that is not shown."
-            if brief and reduced
-            else f"{start} is not shown to reduce that leak {listed(others, 'or')}."
-        )
-    better, worse = settings(SWAP, 1), settings(SWAP, -1)
-    if brief and worse and not better:
-        most = max((found[where][SWAP] for where in worse), key=lambda e: -e["mean"])
-        text.append(
-            f"It makes swaps better in none of {len(found)} settings and worse in {len(worse)}, by"
-            f" up to {size(most, 2, 'dB')}."
-        )
-        return text
-    text += [f"It makes swaps better {amounts(SWAP, better)}."] if better else []
-    text += [f"It makes swaps worse {amounts(SWAP, worse)}."] if worse else []
+        text.append(f"{start} is not shown to reduce that leak {listed(others, 'or')}.")
+    better, worse = (_shown_settings(found, SWAP, sign) for sign in (1, -1))
+    text += [f"It makes swaps better {_amounts(found, SWAP, better)}."] if better else []
+    text += [f"It makes swaps worse {_amounts(found, SWAP, worse)}."] if worse else []
     text += [] if better else ["It is not shown to make swaps better anywhere."]
     return text
 
 
+def brief_answer(group: Mapping) -> list[str]:
+    """As `on_the_reverse_cycle`, in few words, for an abstract that has just named the cycle."""
+    found = _reverse_effects(group)
+    if not found:
+        return []
+    reduced, start = _shown_settings(found, LEAK, -1), f"On {SOURCE_NAMES[group['source']]}, it"
+    text = [f"{start} is not shown to reduce the mean leak of z (mean)."]
+    if reduced:
+        text = [f"{start} reduces the mean leak of z (mean) {_amounts(found, LEAK, reduced)}."]
+        text += ["Elsewhere, that is not shown."] if len(reduced) < len(found) else []
+    if _leaks_more(group):
+        leak = group["methods"][LONGEST]["metrics"][LEAK]["mean"]
+        text.append(f"{TIMES_LONGER}, the published method leaks {fixed(leak, 0)} % anyway.")
+    better, worse = (_shown_settings(found, SWAP, sign) for sign in (1, -1))
+    swaps = f"It is shown to improve swaps in {len(better) or 'none'} of {len(found)} settings"
+    if worse:
+        most = min((found[where][SWAP] for where in worse), key=lambda entry: entry["mean"])
+        swaps += f" and worsen them in {len(worse)}, by up to {size(most, 2, 'dB')}"
+    return [*text, f"{swaps}."]
+
+
+def _reverse_effects(group: Mapping) -> dict[str, dict[str, Mapping]]:
+    """{setting: what the reverse cycle changes}, where its effect on the leak was tested."""
+    found = {where: _tested_effects(group, *pair) for where, pair in REVERSE.items()}
+    return {where: effects for where, effects in found.items() if LEAK in effects}
+
+
+def _shown_settings(
+    found: Mapping[str, Mapping[str, Mapping]], metric: str, sign: int
+) -> list[str]:
+    """Where the reverse cycle is shown to change a metric in this direction."""
+    return [
+        where
+        for where, effects in found.items()
+        if (e := effects.get(metric)) and is_shown(e) and sign * e["mean"] > 0
+    ]
+
+
+def _amounts(
+    found: Mapping[str, Mapping[str, Mapping]], metric: str, settings: Sequence[str]
+) -> str:
+    """By how much the reverse cycle changes a metric in each of these settings."""
+    _, _, unit, digits = EFFECTS[metric]
+    return listed([f"{where} by {size(found[where][metric], digits, unit)}" for where in settings])
+
+
+def _leaks_more(group: Mapping) -> Mapping | None:
+    """By how much more the published method leaks after a longer training, if that is shown."""
+    entry = tested(group, LONGEST, "published", LEAK)
+    return entry if entry and is_shown(entry) and entry["mean"] > 0 else None
+
+
 def _with_more_images(group: Mapping) -> list[str]:
     """How much more the published method leaks after a longer training, and without its cycle."""
-    entry = tested(group, LONGEST, "published", LEAK)
-    if not entry or not is_shown(entry) or entry["mean"] < 0:
+    entry = _leaks_more(group)
+    if not entry:
         return []
     names = LONGEST, "published", LONGEST_FORWARD
     long, short, alone = (
         group["methods"].get(name, {}).get("metrics", {}).get(LEAK) for name in names
     )
     text = [
-        f"On {PUBLISHED_IMAGES // STUDY_IMAGES} times as many images, the mean of z of the"
-        f" published method leaks {fixed(long['mean'], 0)} % instead of"
-        f" {fixed(short['mean'], 0)} %, {size(entry, 0, 'points')} more, in spite of its reverse"
-        " cycle."
+        f"{TIMES_LONGER}, the mean of z of the published method leaks"
+        f" {fixed(long['mean'], 0)} % instead of {fixed(short['mean'], 0)} %,"
+        f" {size(entry, 0, 'points')} more, in spite of its reverse cycle."
     ]
     if alone and not tested(group, LONGEST, LONGEST_FORWARD, LEAK):
         trainings = "one training is" if alone["n"] == 1 else f"{alone['n']} trainings are"

@@ -17,6 +17,7 @@ from lib.report.numbers import (
     rescaled,
     rescaled_accuracy,
     share,
+    span,
 )
 
 
@@ -81,7 +82,7 @@ def abstract(results: dict) -> list[str]:
     """What is asked, what the study found, what this run leaks, and then how good its swaps are."""
     data, hp = results["data"], results["training"]["hparams"]
     how = ["with matched images of different characters"] if hp["match_from"] < 1 else []
-    how += ["without the reverse cycle"] if not hp["reverse_weight"] else []
+    how += ["without that cycle"] if not hp["reverse_weight"] else []
     text = [
         "The cycle-consistent VAE (Jha et al., 2018) learns codes of the character (s) and the pose"
         " (z) from pairs of images.",
@@ -98,16 +99,16 @@ def abstract(results: dict) -> list[str]:
     text += [f"The largest leaks are {listed(most)}."] if most else []
     if "swap" not in results:
         return [*text, *reconstruction_finding(results["reconstruction"])]
-    low, high = map(fixed, psnr_interval(results["swap"]["test"]))
+    ends = span(*map(fixed, psnr_interval(results["swap"]["test"])))
     psnr, gain = results["swap"]["test"]["psnr"], results["swap"]["gain"]["retrieval_mean"]
     beside = "not shown to differ from"
     if excludes_zero(gain["ci95"]):
-        ends = " to ".join(map(fixed, sorted(map(abs, gain["ci95"]))))
+        between = span(*map(fixed, sorted(map(abs, gain["ci95"]))))
         side = "above" if gain["db"] > 0 else "below"
-        beside = f"{fixed(abs(gain['db']))} dB ({ends}) {side}"
+        beside = f"{fixed(abs(gain['db']))} dB ({between}) {side}"
     return [
         *text,
-        f"Swaps of unseen identities reach {fixed(psnr)} dB ({low} to {high}), {beside} the mean of"
+        f"Swaps of unseen identities reach {fixed(psnr)} dB ({ends}), {beside} the mean of"
         " the nearest training characters.",
     ]
 

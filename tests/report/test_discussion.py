@@ -33,7 +33,7 @@ def test_the_abstract_says_on_which_side_swaps_are(results):
     gain = results["swap"]["gain"]["retrieval_mean"]
     assert "above the mean of the nearest" in abstract(results)[-1]
     gain |= {"db": -2.0, "ci95": [-3.0, -1.0]}
-    assert "2.0 dB (1.0 to 3.0) below the mean of the nearest" in abstract(results)[-1]
+    assert "2.0 dB (1.0–3.0) below the mean of the nearest" in abstract(results)[-1]
     gain |= {"db": 0.1, "ci95": [-0.5, 0.6]}
     assert "not shown to differ from the mean of the nearest" in abstract(results)[-1]
 
