@@ -72,6 +72,7 @@ def runs(tmp_path_factory):
     for name, process in started.items():
         said, _ = process.communicate()
         assert process.returncode == 0, f"{name}: {said[-6000:]}"
+        assert "Warning" not in said, f"{name}: {said}"
     return folder / "reports"
 
 

@@ -135,17 +135,18 @@ def swap_grid(
     left: np.ndarray,
     swaps: np.ndarray,
     truth: np.ndarray | None,
-    character: str = "character",
+    noun: str = "character",
 ) -> Figure:
     """Style transfer, with the s images on top and the z images on the left.
 
-    The true images stand beside it, if they are known. `character` is what the source calls one.
+    The true images stand beside it, if they are known. `noun` is what the source calls a
+    character.
 
     Shapes: `top` (C, H, H, 3), `left` (R, H, H, 3), `swaps` and `truth` (R, C, H, H, 3).
     """
     panels = [(swaps, "decoded from (z, s)", "s from the top row, z from the left column")]
     if truth is not None:
-        sources = f"{character} of the top row, pose of the left column"
+        sources = f"{noun} of the top row, pose of the left column"
         panels.append((truth, "true images", sources))
     size = 5.5 * len(panels), 6.1
     figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)
@@ -176,11 +177,11 @@ def method_grid(inputs: Mapping[str, np.ndarray], swaps: Mapping[str, np.ndarray
 
 
 def interpolation_grid(
-    grid: np.ndarray, first: np.ndarray, last: np.ndarray, image: str = "sprite"
+    grid: np.ndarray, first: np.ndarray, last: np.ndarray, noun: str = "sprite"
 ) -> Figure:
     """Interpolation of s from left to right and of z downwards, beside two decoded corners.
 
-    `image` is what the source calls one.
+    `noun` is what the source calls an image.
 
     Shapes: `grid` (8, 8, H, H, 3); `first` and `last` (H, H, 3).
     """
@@ -194,8 +195,8 @@ def interpolation_grid(
         _show(ax, image[None, None])
         ax.set_title(name, fontsize=8)
     _show(axes[1], grid)
-    axes[1].set_xlabel(f"s: left {image} \u2192 right {image}", fontsize=13)
-    axes[1].set_ylabel(f"z: right {image} \u2190 left {image}", fontsize=13)  # reads upwards
+    axes[1].set_xlabel(f"s: left {noun} \u2192 right {noun}", fontsize=13)
+    axes[1].set_ylabel(f"z: right {noun} \u2190 left {noun}", fontsize=13)  # reads upwards
     return figure
 
 
