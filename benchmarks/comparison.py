@@ -546,7 +546,9 @@ def brief_answer(group: Mapping) -> list[str]:
         leak = group["methods"][LONGEST]["metrics"][LEAK]["mean"]
         text.append(f"{TIMES_LONGER}, the published method leaks {fixed(leak, 0)} % anyway.")
     better, worse = (_shown_settings(found, SWAP, sign) for sign in (1, -1))
-    swaps = f"It is shown to improve swaps in {len(better) or 'none'} of {len(found)} settings"
+    swaps = (
+        f"The cycle is shown to improve swaps in {len(better) or 'none'} of {len(found)} settings"
+    )
     if worse:
         most = min((found[where][SWAP] for where in worse), key=lambda entry: entry["mean"])
         swaps += f" and worsen them in {len(worse)}, by up to {size(most, 2, 'dB')}"

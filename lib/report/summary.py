@@ -84,8 +84,8 @@ def abstract(results: dict) -> list[str]:
     how = ["with matched images of different characters"] if hp["match_from"] < 1 else []
     how += ["without that cycle"] if not hp["reverse_weight"] else []
     text = [
-        "The cycle-consistent VAE (Jha et al., 2018) learns codes of the character (s) and the pose"
-        " (z) from pairs of images.",
+        "The cycle-consistent VAE (Jha et al., 2018) learns codes of character (s) and pose (z)"
+        " from pairs of images.",
         "Does its reverse cycle do anything?",
         *results.get("comparison", {}).get("brief", []),
         f"We train it on {data['words']['title']}{', ' if how else ''}{listed(how)}.",
