@@ -253,8 +253,8 @@ def test_the_conclusion_says_where_the_reverse_cycle_reduces_the_leak_and_where_
     ]
     assert comparison.brief_answer(group)[1:] == [
         "Elsewhere, that is not shown.",
-        "The cycle is shown to improve swaps in none of 4 settings and worsen them in 1, by up to 1.00 dB"
-        " (1.00–1.00).",
+        "The cycle is shown to improve swaps in none of 4 settings and worsen them in 1, by up to"
+        " 1.00 dB (1.00–1.00).",
     ]
     add("published-long", **same | {comparison.LEAK: 70})
     (group,) = comparison.group_runs(runs)
