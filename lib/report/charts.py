@@ -14,12 +14,15 @@ CODE_COLOURS = {"s": BLUE, "z_mu": VERMILION, "z": ORANGE}
 
 
 def loss_curves(
-    history: list[dict[str, float]], references: dict[str, float], events: dict[str, float]
+    history: list[dict[str, float]],
+    references: dict[str, float],
+    events: dict[str, float],
+    split: str,
 ) -> Figure:
     """Training terms and validation errors against images seen; no panel for a missing term.
 
     `references` {name: MSE} are horizontal lines in the last panel; `events` {name: images} are
-    vertical lines in all panels.
+    vertical lines in all panels. `split` says what is held out.
     """
     terms = {
         "reconstruction": ("squared error per image (a sum)", BLUE, "log"),
@@ -43,7 +46,8 @@ def loss_curves(
         ax.plot(*_series(history, name), color=colour, label=label, lw=1.2, marker=".", ms=4)
     for (name, mse), style in zip(references.items(), ("--", ":", "-."), strict=False):
         ax.axhline(mse, color=GREY, ls=style, lw=1, label=name)
-    ax.set(title="MSE on validation identities", xlabel="images seen", yscale="log")
+    part = "images" if split == "image" else "identities"
+    ax.set(title=f"MSE on validation {part}", xlabel="images seen", yscale="log")
     for (name, images), colour in zip(events.items(), OKABE_ITO.colors[4::-2], strict=False):
         for panel in axes.flat:
             panel.axvline(images, color=colour, lw=0.8, label=name)

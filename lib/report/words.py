@@ -24,11 +24,18 @@ def reword(text: str, words: Mapping[str, str]) -> str:
     }
     names = "|".join(sorted(forms, key=len, reverse=True))
     code = r"`[^`]*`|\]\([^)]*\)"
+    named = re.compile(rf"{code}|(?:\b(a|A)n?(\s+))?\b({names})\b")
+
+    def renamed(found: re.Match) -> str:
+        article, space, name = found.groups(default="")
+        if not name:
+            return found[0]
+        vowel = forms[name][0].lower() in "aeiou"
+        return f"{article}{'n' if article and vowel else ''}{space}{forms[name]}"
+
     parts = re.split(r"((?<=[.!?])\s+|\n\n)", text)  # sentences, and what lies between them
     return "".join(
-        part
-        if any(name in part for name in SPRITES)
-        else re.sub(rf"{code}|\b({names})\b", lambda m: forms.get(m[1], m[0]), part)
+        part if any(name in part for name in SPRITES) else named.sub(renamed, part)
         for part in parts
     )
 

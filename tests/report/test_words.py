@@ -20,6 +20,10 @@ DIGITS = {"character": "digit", "image": "image", "cluster": "identity"}
         ("`match_characters` and `character`", "`match_characters` and `character`"),
         ("[the character](../lib/character.py)", "[the digit](../lib/character.py)"),
         ("characteristic", "characteristic"),
+        (
+            "A sprite, a\nsprite, an outfit, a character",
+            "An image, an\nimage, an identity, a digit",
+        ),
     ],
 )
 def test_words_change_and_code_does_not(text, expected):
