@@ -131,11 +131,7 @@ def shown_images(dataset: ImageSet, index: np.ndarray) -> np.ndarray:
 
 
 def swap_grid(
-    top: np.ndarray,
-    left: np.ndarray,
-    swaps: np.ndarray,
-    truth: np.ndarray | None,
-    noun: str = "character",
+    top: np.ndarray, left: np.ndarray, swaps: np.ndarray, truth: np.ndarray | None, noun: str
 ) -> Figure:
     """Style transfer, with the s images on top and the z images on the left.
 
@@ -176,9 +172,7 @@ def method_grid(inputs: Mapping[str, np.ndarray], swaps: Mapping[str, np.ndarray
     return figure
 
 
-def interpolation_grid(
-    grid: np.ndarray, first: np.ndarray, last: np.ndarray, noun: str = "sprite"
-) -> Figure:
+def interpolation_grid(grid: np.ndarray, first: np.ndarray, last: np.ndarray, noun: str) -> Figure:
     """Interpolation of s from left to right and of z downwards, beside two decoded corners.
 
     `noun` is what the source calls an image.

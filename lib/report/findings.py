@@ -401,8 +401,8 @@ def _weak_attributes(judge: dict) -> list[str]:
         f"Swaps carry little of the {plain(name)}: the judge's accuracy is {percent(swap[name])} %"
         f" on swaps and {percent(truth[name])} % on true images (majority-class baseline"
         f" {percent(baseline[name])} %)."
-        for name in baseline
-        if name not in ("identity", "pose", *judge["hidden"])  # an s image may hide these
+        for name in _judged_attributes(judge)
+        if name not in judge["hidden"]  # an s image may hide these
         and truth[name] - baseline[name] > READABLE
         and swap[name] - baseline[name] < HALF * (truth[name] - baseline[name])
     ]
